@@ -72,12 +72,14 @@ struct loader_attachment {
 };
 
 /* Opens the data plane of options->name: adopts its pinned maps if their layout
- * matches, else makes and pins them; loads the programs with the options' values and
- * replaces, atomically, those that are attached already. Holds a lock (flock) on the
- * pin folder while it changes it, and until loader_close() an exclusive one that says
- * that a daemon owns this name if `own` is set: -EBUSY when another has it.
- * -ESTALE: pins of another layout. -EPERM: no privileges. -ENOTSUP: kernel lacks
- * something needed; the sentence names it. */
+ * matches, else makes and pins them. Where `own` is set, or no programs are pinned, it
+ * loads the programs with the options' values and replaces, atomically, those that are
+ * attached in this network namespace already; a guest (`own` not set) works with the programs
+ * that are pinned, whatever its options say. Pinned maps keep their size.
+ * Holds a lock (flock, /run/holdfast) while it changes something, and with `own` until
+ * loader_close() an exclusive one that says that a daemon owns this name: -EBUSY when
+ * another has it. -ESTALE: pins of another layout (loader_purge() takes them away).
+ * -EPERM: no privileges. -ENOTSUP: kernel lacks something needed; the sentence names it. */
 int loader_open(const struct loader_options *options, bool own, struct loader **ret,
 		struct loader_error *err);
 
@@ -111,8 +113,13 @@ int loader_reasons(const struct loader *l, uint64_t counts[static HF_REASON_COUN
 /* Lets go and leaves maps, pins and programs as they are. NULL is allowed. */
 void loader_close(struct loader *l);
 
-/* Detaches everything of this name, removes its pins, closes. NULL is allowed. */
+/* Detaches everything of this name, removes its pins, closes (also where it fails). NULL is
+ * allowed. -EBUSY: a daemon owns this name, or it is attached in another network namespace. */
 int loader_remove(struct loader *l, struct loader_error *err);
+
+/* The same without opening: takes away whatever is pinned for a name, of any layout. The way
+ * out of -ESTALE. -ENOENT: nothing is pinned. */
+int loader_purge(const char *name, const char *pin_root, struct loader_error *err);
 
 const char *loader_map_name(enum loader_map map);
 const char *loader_mode_name(enum loader_mode mode);

@@ -30,6 +30,10 @@
 #define HF_EVENTS_BYTES (256u * 1024u)
 #define HF_NAME_LEN 32
 
+/* skb->tc_index on hf0: what tc programs tell each other about a packet */
+#define HF_TC_DECODED 0x4844u /* decode put it into hf0: leave it alone */
+#define HF_TC_PUNT 0x4850u    /* for the daemon: let it into the TUN */
+
 /* ICMP echo has one identifier where TCP and UDP have two ports: a service of
  * protocol ICMP owns a block of this many outer identifiers, and its "emulator
  * port" is the first of them. */
@@ -147,7 +151,8 @@ struct path_val {
 	__u16 mtu;
 	__u8 family; /* 4 or 6 */
 	__u8 used;
-	__u8 pad[20];
+	__u8 pad[4];
+	struct hf_addr nexthop; /* of the path's family; zero: the kernel's FIB says */
 	/* written by the data plane when it sends; packets as on the wire (GSO counted whole) */
 	__u64 tx_packets;
 	__u64 tx_bytes; /* of the IP packets */

@@ -65,7 +65,6 @@ struct wire_probe {
 	X(SWITCH_STEP2, "SWITCH_STEP2")                                                    \
 	X(ALL_REDIRECTED, "ALL_REDIRECTED")                                                \
 	X(SWITCH_UNEXPECTED, "SWITCH_UNEXPECTED")                                          \
-	X(SWITCH_CANCEL, "SWITCH_CANCEL")                                                  \
 	X(DISCONNECT, "DISCONNECT")                                                        \
 	X(DISCONNECT_ACK, "DISCONNECT_ACK")
 

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The tc side of what datapath.h needs from a context: ctx_xdp.h has the same
+ * names. Checksums go through the kernel's helpers, for a packet may carry
+ * offload state (CHECKSUM_PARTIAL, CHECKSUM_COMPLETE).
+ */
+#ifndef HOLDFAST_BPF_CTX_SKB_H
+#define HOLDFAST_BPF_CTX_SKB_H
+
+#include "compat.h"
+
+#define ctx_t struct __sk_buff
+
+/* On tc the stack routes what was translated, and counts the hop. */
+#define CTX_FORWARDS 0
+
+const volatile __u32 hf_tun_ifindex;  /* hf0; 0: there is none, nothing is decoded */
+const volatile __u16 hf_control_port; /* host order */
+
+/* what is made linear before parsing; headers beyond it are not understood */
+#define CTX_LINEAR 192
+
+static __always_inline void *ctx_data(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_data_end(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 ctx_len(const ctx_t *ctx)
+{
+	return ctx->len;
+}
+
+static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
+{
+	return ctx->ifindex;
+}
+
+#include "parse.h"
+#include "csum.h"
+#include "maps.h"
+
+static __always_inline void ctx_pull(ctx_t *ctx)
+{
+	if (unlikely(ctx_data(ctx) + CTX_LINEAR > ctx_data_end(ctx))) {
+		__u32 linear = ctx->data_end - ctx->data;
+
+		/* a failure shows as headers cut short */
+		if (linear < ctx->len)
+			bpf_skb_pull_data(ctx, ctx->len < CTX_LINEAR ? ctx->len : CTX_LINEAR);
+	}
+}
+
+/* Finds the IP header; 0: none. */
+static __always_inline __be16 ctx_link(ctx_t *ctx, struct packet *p)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+	__be16 proto = ctx->protocol;
+	struct ethhdr *eth = data;
+	__u8 version;
+
+	p->tags = 0;
+	p->l3 = sizeof(*eth);
+	if ((void *)(eth + 1) + 1 > end)
+		goto bare;
+	/* A program is not told whether its device has MAC headers. Where the two octets and the
+	 * version that follow them fit, it has; on a device without, that would take a source out
+	 * of 8.0.64.0/18, and what such a packet could be taken for is refused by its lengths. */
+	if (eth->h_proto != proto)
+		goto bare;
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		__be16 *tag = data + p->l3;
+
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if ((void *)(tag + 2) > end)
+			return 0;
+		proto = tag[1];
+		p->l3 += 4;
+		p->tags++;
+	}
+	if (data + p->l3 + 1 > end)
+		return 0;
+	version = *(__u8 *)(data + p->l3) >> 4;
+	if (p->tags || (version == 4 && proto == bpf_htons(ETH_P_IP)) ||
+	    (version == 6 && proto == bpf_htons(ETH_P_IPV6)))
+		return proto;
+bare:
+	p->l3 = 0;
+	return ctx->protocol;
+}
+
+/* On hf0 there is no MAC header, unless a test run puts one there: a packet that is one as it stands,
+ * to its last octet, is what counts. */
+static __always_inline __be16 ctx_link_tun(ctx_t *ctx, struct packet *p)
+{
+	void *data = ctx_data(ctx);
+	struct ipv6hdr *ip6 = data;
+	struct iphdr *ip4 = data;
+	__be16 proto = ctx->protocol;
+
+	p->tags = 0;
+	p->l3 = 0;
+	if ((void *)(ip4 + 1) > ctx_data_end(ctx))
+		return 0;
+	if (proto == bpf_htons(ETH_P_IP) && ip4->version == 4 &&
+	    bpf_ntohs(ip4->tot_len) == ctx->len)
+		return proto;
+	if (proto == bpf_htons(ETH_P_IPV6) && ip6->version == 6 &&
+	    bpf_ntohs(ip6->payload_len) + sizeof(*ip6) == ctx->len)
+		return proto;
+	return ctx_link(ctx, p);
+}
+
+/* What a GSO or GRO packet is on the wire: number of packets, and their bytes. */
+static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet *p, __u32 *bytes,
+					  __u32 *largest)
+{
+	__u32 size = ctx->gso_size, headers, segments;
+
+	*bytes = p->len;
+	*largest = p->len;
+	if (likely(!size))
+		return 1;
+	headers = p->l4 - p->l3 + (p->proto == IPPROTO_TCP ? p->tcp_len : sizeof(struct udphdr));
+	segments = ctx->gso_segs;
+	if (!segments && p->len > headers)
+		segments = (p->len - headers + size - 1) / size;
+	if (!segments)
+		segments = 1;
+	*bytes += (segments - 1) * headers;
+	*largest = size + headers;
+	return segments;
+}
+
+/*
+ * Corrects the checksum at `offset`: `pseudo` is the difference of what only the
+ * pseudo header brings under it, `diff` of all else. `undo`: the addresses
+ * changed in an IPv6 header.
+ */
+static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset,
+				     __u64 pseudo, __u64 diff, bool undo)
+{
+	/* UDP over IPv4 without a checksum stays so, and 0 as a result becomes 0xffff */
+	__u64 flags = p->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	__u32 change = csum_fold32(pseudo);
+	long err;
+
+	if (change) {
+		err = bpf_l4_csum_replace(ctx, offset, 0, change, flags | BPF_F_PSEUDO_HDR);
+		if (err)
+			return err;
+		/* The helper takes the change out of skb->csum (CHECKSUM_COMPLETE), which is right
+		 * for IPv4, whose header checksum hides the addresses from it. In IPv6 the
+		 * addresses and the checksum cancel out: put it back. The flag that tells the
+		 * helper so, BPF_F_IPV6, is unknown to older kernels. An error says that there is
+		 * no such sum. */
+		if (undo)
+			bpf_csum_update(ctx, change);
+	}
+	change = csum_fold32(diff);
+	return change ? bpf_l4_csum_replace(ctx, offset, 0, change, flags) : 0;
+}
+
+/* What else changed in the packet, for skb->csum if there is one. */
+static __always_inline void ctx_sum_changed(ctx_t *ctx, __u64 diff)
+{
+	bpf_csum_update(ctx, csum_fold32(diff));
+}
+
+/* Makes room for, or takes away, what the other family's header is longer. */
+static __always_inline long ctx_resize(ctx_t *ctx, struct packet *p, __u8 family)
+{
+	p->l4 = p->l3 + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	return bpf_skb_change_proto(ctx, family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6),
+				    0);
+}
+
+/* Back by the interface that it came from. */
+static __always_inline enum verdict ctx_turn(ctx_t *ctx)
+{
+	return bpf_redirect(ctx->ifindex, 0) == TC_ACT_REDIRECT ? VERDICT_REDIRECT : VERDICT_BROKEN;
+}
+
+/* tc leaves routing and neighbours to the stack: there is nothing to find beforehand. */
+struct hop {
+};
+
+static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
+				     struct hop *hop)
+{
+	return true;
+}
+
+/* Takes VLAN tags away, inside the data or beside it: hf0 has none. */
+static __always_inline long ctx_untag(ctx_t *ctx, struct packet *p)
+{
+	__u32 tags = p->tags + !!ctx->vlan_present;
+
+	if (likely(!tags))
+		return 0;
+#pragma unroll
+	for (__u32 i = 0; i < 3; i++) {
+		if (i < tags && bpf_skb_vlan_pop(ctx))
+			return -1;
+	}
+	p->l3 -= p->tags * 4;
+	p->l4 -= p->tags * 4;
+	p->tags = 0;
+	return 0;
+}
+
+/* Outer packet, rewritten to an inner one at a NIC. */
+static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct packet *p,
+						   const struct rewrite *rw, const struct hop *hop)
+{
+	ctx->tc_index = HF_TC_DECODED;
+	return bpf_redirect(hf_tun_ifindex, BPF_F_INGRESS) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
+									      : VERDICT_BROKEN;
+}
+
+/* Inner packet, rewritten to an outer one on hf0. */
+static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct packet *p,
+						   const struct rewrite *rw, const struct hop *hop)
+{
+	/* bpf_redirect_neigh() drops, silently, what has no room of a MAC header before the IP
+	 * header, even for a device that has none */
+	if (!p->l3 && bpf_skb_change_head(ctx, sizeof(struct ethhdr), 0))
+		return VERDICT_BROKEN;
+	return bpf_redirect_neigh(rw->ifindex, NULL, 0, 0) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
+									      : VERDICT_BROKEN;
+}
+
+#endif

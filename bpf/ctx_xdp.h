@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The XDP side of what datapath.h needs from a context: ctx_skb.h has the same
+ * names. Every packet has a MAC header and is as on the wire, so checksums are
+ * arithmetic; the way out is found by the FIB before anything is written.
+ */
+#ifndef HOLDFAST_BPF_CTX_XDP_H
+#define HOLDFAST_BPF_CTX_XDP_H
+
+#include "compat.h"
+
+#define ctx_t struct xdp_md
+
+/* This is a hop: it takes one from the TTL. */
+#define CTX_FORWARDS 1
+
+const volatile __u32 hf_tun_ifindex;  /* hf0; XDP itself never sends there */
+const volatile __u16 hf_control_port; /* host order */
+
+static __always_inline void *ctx_data(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *ctx_data_end(const ctx_t *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 ctx_len(const ctx_t *ctx)
+{
+	return ctx_data_end(ctx) - ctx_data(ctx);
+}
+
+static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
+{
+	return ctx->ingress_ifindex;
+}
+
+#include "parse.h"
+#include "csum.h"
+#include "maps.h"
+
+/* Finds the IP header; 0: none. */
+static __always_inline __be16 ctx_link(ctx_t *ctx, struct packet *p)
+{
+	void *data = ctx_data(ctx), *end = ctx_data_end(ctx);
+	struct ethhdr *eth = data;
+	__be16 proto;
+
+	p->tags = 0;
+	p->l3 = sizeof(*eth);
+	if ((void *)(eth + 1) > end)
+		return 0;
+	proto = eth->h_proto;
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		__be16 *tag = data + p->l3;
+
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if ((void *)(tag + 2) > end)
+			return 0;
+		proto = tag[1];
+		p->l3 += 4;
+		p->tags++;
+	}
+	return proto;
+}
+
+static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet *p, __u32 *bytes,
+					  __u32 *largest)
+{
+	*bytes = p->len;
+	*largest = p->len;
+	return 1;
+}
+
+static __always_inline long ctx_untag(ctx_t *ctx, struct packet *p)
+{
+	return 0; /* hop_take_…() leaves the tags behind */
+}
+
+/* As in ctx_skb.h; here both differences are the same thing. */
+static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset,
+				     __u64 pseudo, __u64 diff, bool undo)
+{
+	__u16 *check = ctx_data(ctx) + bound(offset);
+
+	if ((void *)(check + 1) > ctx_data_end(ctx))
+		return -1;
+	if (p->proto == IPPROTO_UDP && !*check)
+		return 0;
+	*check = csum_apply(*check, (__u64)csum_fold32(pseudo) + diff);
+	if (p->proto == IPPROTO_UDP && !*check)
+		*check = 0xffff;
+	return 0;
+}
+
+static __always_inline void ctx_sum_changed(ctx_t *ctx, __u64 diff)
+{
+}
+
+/* As in ctx_skb.h; VLAN tags go on this occasion, the MAC header is written later. */
+static __always_inline long ctx_resize(ctx_t *ctx, struct packet *p, __u8 family)
+{
+	int growth = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
+	long err = bpf_xdp_adjust_head(ctx, p->tags * 4 + (family == 4 ? growth : -growth));
+
+	p->tags = 0;
+	p->l3 = sizeof(struct ethhdr);
+	p->l4 = p->l3 + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	return err;
+}
+
+static __always_inline enum verdict ctx_turn(ctx_t *ctx)
+{
+	return VERDICT_TX;
+}
+
+struct hop {
+	struct bpf_fib_lookup fib;
+};
+
+/* The way out of what the packet becomes. false: not ours to forward now. */
+static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
+				     struct hop *hop)
+{
+	struct bpf_fib_lookup *fib = &hop->fib;
+	void *ip = ctx_data(ctx) + bound(p->l3);
+
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->l4_protocol = p->proto;
+	fib->sport = rw->sport;
+	fib->dport = rw->dport;
+	fib->tot_len = p->len + (rw->family == p->family ? 0 : rw->family == 6 ? 20 : -20);
+	if (rw->family == 4) {
+		fib->family = AF_INET;
+		fib->ipv4_src = rw->src.w[3];
+		fib->ipv4_dst = rw->dst.w[3];
+	} else {
+		fib->family = AF_INET6;
+		__builtin_memcpy(fib->ipv6_src, &rw->src, sizeof(rw->src));
+		__builtin_memcpy(fib->ipv6_dst, &rw->dst, sizeof(rw->dst));
+	}
+	if (ip + sizeof(struct iphdr) > ctx_data_end(ctx))
+		return false;
+	if ((p->family == 4 ? ((struct iphdr *)ip)->ttl : ((struct ipv6hdr *)ip)->hop_limit) <= 1)
+		return false;
+	fib->ifindex = rw->ifindex ? rw->ifindex : ctx->ingress_ifindex;
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0) ==
+	       BPF_FIB_LKUP_RET_SUCCESS;
+}
+
+static __always_inline enum verdict hop_take(ctx_t *ctx, const struct packet *p,
+					     const struct rewrite *rw, const struct hop *hop)
+{
+	struct ethhdr *eth;
+
+	/* drops VLAN tags: the way out has its own */
+	if (p->tags && bpf_xdp_adjust_head(ctx, p->tags * 4))
+		return VERDICT_BROKEN;
+	eth = ctx_data(ctx);
+	if ((void *)(eth + 1) > ctx_data_end(ctx))
+		return VERDICT_BROKEN;
+	__builtin_memcpy(eth->h_dest, hop->fib.dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, hop->fib.smac, ETH_ALEN);
+	eth->h_proto = rw->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	if (hop->fib.ifindex == ctx->ingress_ifindex)
+		return VERDICT_TX;
+	return bpf_redirect(hop->fib.ifindex, 0) == XDP_REDIRECT ? VERDICT_REDIRECT : VERDICT_BROKEN;
+}
+
+static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct packet *p,
+						   const struct rewrite *rw, const struct hop *hop)
+{
+	return hop_take(ctx, p, rw, hop);
+}
+
+static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct packet *p,
+						   const struct rewrite *rw, const struct hop *hop)
+{
+	return hop_take(ctx, p, rw, hop);
+}
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * ICMP and ICMPv6 errors: translated with the packet that they quote, found by
+ * it, whatever router they come from (RFC 5508 sections 4 and 7). Within one family.
+ */
+#ifndef HOLDFAST_BPF_ICMP_H
+#define HOLDFAST_BPF_ICMP_H
+
+#include "compat.h"
+#include "assoc.h"
+#include "csum.h"
+#include "echo.h"
+#include "flow.h"
+#include "parse.h"
+#include "rewrite.h"
+
+/* The packet that an error quotes. */
+static __always_inline bool icmp_quoted(ctx_t *ctx, const struct packet *p, struct packet *q)
+{
+	q->l3 = p->l4 + sizeof(struct icmp_header);
+	if (q->l3 > OFFSET_MAX ||
+	    !parse_packet(q, ctx, p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6),
+			  PARSE_QUOTED))
+		return false;
+	return p->frag == FRAG_NONE && q->frag != FRAG_LATER &&
+	       (q->kind == KIND_PORTS || q->kind == KIND_ECHO) && addr_equal(&p->dst, &q->src);
+}
+
+/* Writes addresses and ports into the quoted packet; returns what that does to the sum over it. */
+static __always_inline long icmp_rewrite_quoted(ctx_t *ctx, const struct packet *p,
+						const struct packet *q, const struct rewrite *rw,
+						__u64 *ret_diff)
+{
+	void *ip = ctx_data(ctx) + bound(q->l3), *end = ctx_data_end(ctx);
+	void *l4 = ctx_data(ctx) + bound(q->l4);
+	__u64 addrs = csum_fold32(csum_diff_addr(&q->src, &rw->src) +
+				  csum_diff_addr(&q->dst, &rw->dst));
+	__u64 ports = csum_diff16(q->sport, rw->sport) + csum_diff16(q->dport, rw->dport);
+	__u64 diff = addrs + ports;
+	__u32 at = q->proto == IPPROTO_TCP ? 16 : q->proto == IPPROTO_UDP ? 6 : 2;
+	__u16 *check, was;
+
+	if (ip + sizeof(struct iphdr) > end || l4 + 8 > end)
+		return -1;
+	if (q->family == 4) {
+		struct iphdr *ip4 = ip;
+
+		ip4->saddr = rw->src.w[3];
+		ip4->daddr = rw->dst.w[3];
+		was = ip4->check;
+		ip4->check = csum_apply(was, addrs);
+		diff += csum_diff16(was, ip4->check);
+	} else {
+		struct ipv6hdr *ip6 = ip;
+
+		if ((void *)(ip6 + 1) > end)
+			return -1;
+		__builtin_memcpy(&ip6->saddr, &rw->src, sizeof(rw->src));
+		__builtin_memcpy(&ip6->daddr, &rw->dst, sizeof(rw->dst));
+	}
+	if (q->kind == KIND_ECHO) {
+		((struct icmp_header *)l4)->id = rw->sport | rw->dport;
+	} else {
+		((struct udphdr *)l4)->source = rw->sport;
+		((struct udphdr *)l4)->dest = rw->dport;
+	}
+	/* RFC 792 quotes eight octets: TCP's checksum may lie beyond */
+	check = ctx_data(ctx) + bound(q->l4 + at);
+	if ((void *)(check + 1) <= end && q->l4 + at + 2 <= p->l3 + p->len &&
+	    (q->proto != IPPROTO_UDP || *check)) {
+		was = *check;
+		*check = csum_apply(was, q->kind == KIND_ECHO && q->family == 4 ? ports
+										: addrs + ports);
+		if (q->proto == IPPROTO_UDP && !*check)
+			*check = 0xffff;
+		diff += csum_diff16(was, *check);
+	}
+	*ret_diff = diff;
+	return 0;
+}
+
+/* `rw` is for the error itself, `rq` for what it quotes. */
+static __always_inline long icmp_rewrite(ctx_t *ctx, const struct packet *p, const struct packet *q,
+					 const struct rewrite *rw, const struct rewrite *rq)
+{
+	__u64 addrs = csum_fold32(csum_diff_addr(&p->src, &rw->src) +
+				  csum_diff_addr(&p->dst, &rw->dst));
+	void *ip, *end;
+	__u64 diff;
+
+	if (icmp_rewrite_quoted(ctx, p, q, rq, &diff))
+		return -1;
+	ip = ctx_data(ctx) + bound(p->l3);
+	end = ctx_data_end(ctx);
+	if (p->family == 4) {
+		if (rewrite_ip4(ip, end, rw, addrs))
+			return -1;
+	} else {
+		if (rewrite_ip6(ip, end, rw))
+			return -1;
+		diff += addrs;
+	}
+	/* never left to hardware, and all changes cancel out in a sum over the packet */
+	return ctx_csum(ctx, p, p->l4 + 2, 0, diff, false);
+}
+
+/* What a packet that we sent was before: its inner source and destination. */
+static __always_inline bool icmp_inner(const struct packet *q, const struct assoc_val *assoc,
+				       const struct service_val *service,
+				       const struct flow_key *key, struct rewrite *rq)
+{
+	const struct hf_addr *host = assoc_host(assoc, q->family);
+	__s32 id;
+
+	rq->family = addr_family(&service->addr);
+	if (!host || rq->family != q->family)
+		return false;
+	rq->sport = q->sport;
+	rq->dport = q->dport;
+	if (assoc->role == HF_ROLE_ANCHOR) {
+		rq->src = service->addr;
+		rq->dst = *host;
+		if (q->proto != IPPROTO_ICMP)
+			rq->sport = service->port;
+		return true;
+	}
+	rq->src = *host;
+	rq->dst = service->addr;
+	if (q->proto != IPPROTO_ICMP) {
+		rq->dport = service->port;
+		return true;
+	}
+	id = echo_find(key, key->port, true);
+	rq->sport = id;
+	return id >= 0;
+}
+
+/* An error about an outer packet of ours. */
+static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum origin origin)
+{
+	struct rewrite rw = {}, rq = {};
+	struct service_val *service;
+	struct flow_key key = {};
+	struct assoc_val *assoc;
+	struct peer_key pair;
+	struct peer_val *peer;
+	struct path_val *path;
+	struct packet q = {};
+	struct hop hop;
+	__u32 *index;
+	__be16 port;
+
+	if (!icmp_quoted(ctx, p, &q))
+		return VERDICT_PASS;
+	pair.peer = q.dst;
+	pair.local = q.src;
+	peer = bpf_map_lookup_elem(&peers, &pair);
+	if (!peer)
+		return VERDICT_PASS;
+	path = bpf_map_lookup_elem(&paths, &peer->path);
+	if (!path || !path->used || !addr_equal(&path->peer, &q.dst) ||
+	    !addr_equal(&path->local, &q.src))
+		return VERDICT_PASS;
+	key.assoc = peer->assoc;
+	assoc = bpf_map_lookup_elem(&assocs, &key.assoc);
+	if (!assoc || !assoc->used)
+		return VERDICT_PASS;
+	port = assoc->role == HF_ROLE_ANCHOR ? q.sport : q.dport;
+	key.port = assoc->role == HF_ROLE_ANCHOR ? q.dport : q.sport;
+	index = service_of_emulator(assoc->scope, q.kind == KIND_ECHO ? key.port : port, q.proto);
+	if (!index)
+		return VERDICT_PASS;
+	key.service = *index;
+	service = service_find(*index);
+	if (!service || !bpf_map_lookup_elem(&flows, &key))
+		return VERDICT_PASS;
+	p->reason = HF_REASON_PEER_NOT_CURRENT;
+	if (!(peer->flags & HF_PEER_ACCEPT))
+		return VERDICT_REFUSE;
+	p->reason = HF_REASON_UNSUPPORTED;
+	if (!icmp_inner(&q, assoc, service, &key, &rq))
+		return VERDICT_REFUSE;
+	rw.family = p->family;
+	rw.src = rq.dst;
+	rw.dst = rq.src;
+	if (origin == ORIGIN_NIC && !hop_find(ctx, p, &rw, &hop))
+		return VERDICT_PASS;
+	p->reason = HF_REASON_HELPER_FAILED;
+	if (origin == ORIGIN_NIC) {
+		__u32 tags = p->tags;
+
+		if (ctx_untag(ctx, p))
+			return VERDICT_BROKEN;
+		tags -= p->tags;
+		q.l3 -= tags * 4;
+		q.l4 -= tags * 4;
+	}
+	if (icmp_rewrite(ctx, p, &q, &rw, &rq))
+		return VERDICT_BROKEN;
+	p->reason = HF_REASON_DECODED;
+	return origin == ORIGIN_NIC ? hop_take_inner(ctx, p, &rw, &hop) : VERDICT_UP;
+}
+
+/* An error about an inner packet that came to our side. */
+static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum origin origin)
+{
+	struct rewrite rw = {}, rq = {};
+	struct service_val *service;
+	struct flow_key key = {};
+	struct assoc_val *assoc;
+	struct host_val *host;
+	struct path_val *path;
+	struct packet q = {};
+	struct hop hop;
+	bool up = true; /* the error goes from the mobile to the anchor */
+	__u32 *index;
+	__s32 id;
+
+	if (!icmp_quoted(ctx, p, &q))
+		return VERDICT_PASS;
+	host = bpf_map_lookup_elem(&hosts, &q.dst);
+	if (!host || host->role != HF_ROLE_MOBILE) {
+		up = false;
+		host = bpf_map_lookup_elem(&hosts, &q.src);
+		if (!host || host->role != HF_ROLE_ANCHOR)
+			return VERDICT_PASS;
+	}
+	key.assoc = host->assoc;
+	p->reason = HF_REASON_NO_ASSOC;
+	assoc = assoc_find(key.assoc, up ? HF_ROLE_MOBILE : HF_ROLE_ANCHOR);
+	if (!assoc)
+		return VERDICT_PUNT;
+	p->reason = HF_REASON_NO_SERVICE;
+	index = up ? service_of(&q.src, q.sport, q.proto) : service_of(&q.dst, q.dport, q.proto);
+	if (!index)
+		return VERDICT_PUNT;
+	service = service_find(*index);
+	if (!service || (up && service->assoc != key.assoc))
+		return VERDICT_PUNT;
+	key.service = *index;
+	key.port = up ? q.dport : q.sport;
+	rq.sport = q.sport;
+	rq.dport = q.dport;
+	p->reason = HF_REASON_NO_FLOW;
+	if (q.kind == KIND_ECHO && up) {
+		id = echo_find(&key, q.dport, false);
+		if (id < 0)
+			return VERDICT_PUNT;
+		key.port = id;
+		rq.dport = id;
+	} else if (q.kind != KIND_ECHO && up) {
+		rq.sport = service->emulator;
+	} else if (q.kind != KIND_ECHO) {
+		rq.dport = service->emulator;
+	}
+	if (!bpf_map_lookup_elem(&flows, &key))
+		return VERDICT_PUNT;
+	p->reason = HF_REASON_PARKED;
+	path = assoc_path(assoc, origin == ORIGIN_TUN_IN);
+	if (!path)
+		return VERDICT_PUNT;
+	p->reason = HF_REASON_UNSUPPORTED;
+	if (path->family != p->family)
+		return VERDICT_REFUSE;
+	rq.src = path->peer;
+	rq.dst = path->local;
+	rw.src = path->local;
+	rw.dst = path->peer;
+	rw.family = path->family;
+	rw.ifindex = path->ifindex;
+	if (!hop_find(ctx, p, &rw, &hop))
+		return VERDICT_PASS;
+	p->reason = HF_REASON_HELPER_FAILED;
+	if (icmp_rewrite(ctx, p, &q, &rw, &rq))
+		return VERDICT_BROKEN;
+	p->reason = HF_REASON_ENCODED;
+	return hop_take_outer(ctx, p, &rw, &hop);
+}
+
+#endif

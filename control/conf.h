@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * holdfast.conf(5): reading and checking. A file that is wrong in any way is
+ * refused whole, with one sentence that names the file, the line and the cure.
+ */
+#ifndef HOLDFAST_CONF_H
+#define HOLDFAST_CONF_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <holdfast/layout.h>
+#include <holdfast/wire.h>
+#include "loader/loader.h"
+
+#define CONF_DIR "/etc/holdfast"
+#define CONF_RUN_DIR "/run/holdfast"
+#define CONF_POINTS_MAX WIRE_CONNECT_POINTS_MAX
+#define CONF_POOLS_MAX 8
+#define CONF_INTERFACES_MAX 16
+#define CONF_PATH_LEN 256
+
+struct conf_prefix {
+	struct hf_addr addr;
+	unsigned int len; /* in the family's own terms: at most 32 or 128 */
+};
+
+struct conf_mobile { /* anchor: one that may connect */
+	char id[HF_NAME_LEN];
+	char key_file[CONF_PATH_LEN];
+	uint8_t key[WIRE_KEY_LEN];
+	struct hf_addr host4; /* fixed inner addresses, zero: from the pool */
+	struct hf_addr host6;
+	int line;
+};
+
+struct conf_service { /* anchor */
+	char name[HF_NAME_LEN];
+	uint8_t proto;
+	struct hf_addr addr;
+	uint16_t port; /* host order; 0 for ICMP */
+	uint16_t emulator;
+	int line;
+};
+
+struct conf_anchor { /* mobile: one to connect to */
+	char name[HF_NAME_LEN];
+	char key_file[CONF_PATH_LEN];
+	uint8_t key[WIRE_KEY_LEN];
+	struct hf_addr points[CONF_POINTS_MAX]; /* tried in this order */
+	size_t point_count;
+	int line;
+};
+
+struct conf_uplink { /* mobile */
+	char ifname[IFNAMSIZ];
+	uint32_t cost; /* lower is preferred */
+	bool optional; /* may be absent at the start */
+	int line;
+};
+
+struct conf_timers { /* all in ms unless said otherwise */
+	uint32_t alive;
+	uint32_t attempts; /* unanswered probes until a path is dead */
+	uint32_t switching;
+	uint32_t grace;
+	uint32_t drain;
+	uint32_t inactivity;
+	uint32_t tcp_established;
+	uint32_t tcp_transitory;
+	uint32_t udp;
+	uint32_t icmp;
+};
+
+struct conf {
+	char file[CONF_PATH_LEN];
+	char name[HF_NAME_LEN]; /* of the instance: the file's name without .conf */
+	char run_dir[CONF_PATH_LEN];
+	enum hf_role role;
+	char id[HF_NAME_LEN]; /* mobile */
+	char device[IFNAMSIZ];
+	uint16_t port;
+	enum loader_mode mode;
+	uint32_t max_flows;
+	uint32_t max_flows_assoc;
+	size_t park_bytes;
+	size_t park_total_bytes;
+	char hook_leave[CONF_PATH_LEN];
+	char hook_arrive[CONF_PATH_LEN];
+	struct conf_timers timers;
+
+	struct hf_addr points[CONF_POINTS_MAX];
+	size_t point_count;
+	struct conf_prefix pools[CONF_POOLS_MAX];
+	size_t pool_count;
+	char interfaces[CONF_INTERFACES_MAX][IFNAMSIZ];
+	size_t interface_count;
+
+	struct conf_mobile *mobiles;
+	size_t mobile_count;
+	struct conf_service *services;
+	size_t service_count;
+	struct conf_anchor *anchors;
+	size_t anchor_count;
+	struct conf_uplink *uplinks;
+	size_t uplink_count;
+};
+
+struct conf_error {
+	char text[512];
+};
+
+/* Reads and checks `file`, keys included. 0 and `ret` (free with conf_free()), or negative errno and
+ * one sentence. `name` and `run_dir` may be NULL: from the file's name, CONF_RUN_DIR. */
+int conf_read(const char *file, const char *name, const char *run_dir, struct conf **ret,
+	      struct conf_error *err);
+void conf_free(struct conf *c); /* wipes the keys; NULL is allowed */
+
+/* "NAME" or a path: the path of the configuration file, into buf. */
+void conf_file_of(const char *arg, char *buf, size_t len);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <holdfast/wire.h>
+
+#include "loader/private.h"
+
+static int write_meta(int fd, uint32_t max_flows, struct loader_error *err)
+{
+	const struct meta_val m = {
+		.magic = HF_LAYOUT_MAGIC,
+		.version = HF_LAYOUT_VERSION,
+		.flow_key_size = sizeof(struct flow_key),
+		.flow_val_size = sizeof(struct flow_val),
+		.assoc_val_size = sizeof(struct assoc_val),
+		.path_val_size = sizeof(struct path_val),
+		.reason_count = HF_REASON_COUNT,
+		.max_flows = max_flows,
+	};
+	const uint32_t zero = 0;
+
+	if (bpf_map_update_elem(fd, &zero, &m, BPF_ANY) < 0)
+		return error_set(err, -errno, "cannot write the map meta: %s", strerror(errno));
+	return 0;
+}
+
+static int share(int fd, size_t bytes, void **ret, struct loader_error *err)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return error_set(
+			err, -errno,
+			"cannot map the memory of assocs and paths: %s (were they made with "
+			"BPF_F_MMAPABLE?)",
+			strerror(errno));
+	*ret = p;
+	return 0;
+}
+
+/* Programs: the pinned ones for a guest, new ones for an owner or where there are none. */
+static int take_programs(struct loader *l, const struct loader_options *options, bool own,
+			 struct loader_error *err)
+{
+	const struct object_options o = {
+		.max_flows = options->max_flows ? options->max_flows : HF_FLOWS_DEFAULT,
+		.tun_ifindex = options->tun_ifindex,
+		.control_port = options->control_port ? options->control_port : WIRE_CONTROL_PORT,
+	};
+	int ret;
+
+	if (l->adopted && !own && pin_adopt_progs(&l->place, l->prog_fd) == 0)
+		return 0;
+	ret = object_load(&o, l->map_fd, l->prog_fd, &l->xdp_err, err);
+	if (ret == 0 && !l->adopted)
+		ret = write_meta(l->map_fd[LOADER_META], o.max_flows, err);
+	if (ret == 0 && !l->adopted)
+		ret = pin_maps(&l->place, l->map_fd, err);
+	if (ret == 0)
+		ret = pin_progs(&l->place, l->prog_fd, err);
+	if (ret == 0)
+		ret = attach_replace_all(l, err);
+	return ret;
+}
+
+int loader_open(const struct loader_options *options, bool own, struct loader **ret_loader,
+		struct loader_error *err)
+{
+	struct loader *l = calloc(1, sizeof(*l));
+	void *memory;
+	int lock = -1;
+	int ret;
+
+	if (!l)
+		return error_set(err, -ENOMEM, "no memory for the loader");
+	l->owner_fd = -1;
+	for (int i = 0; i < LOADER_MAP_COUNT; i++)
+		l->map_fd[i] = -1;
+	for (int i = 0; i < PROG_COUNT; i++)
+		l->prog_fd[i] = -1;
+
+	ret = place_set(&l->place, options->name, options->pin_root, HF_LAYOUT_VERSION, err);
+	if (ret == 0)
+		ret = object_privileges(err);
+	if (ret < 0)
+		goto out;
+	if (own) {
+		ret = l->owner_fd = lock_take(&l->place, LOCK_OWNER, err);
+		if (ret < 0)
+			goto out;
+	}
+	ret = lock = lock_take(&l->place, LOCK_CHANGE, err);
+	if (ret < 0)
+		goto out;
+	ret = pin_check_versions(&l->place, err);
+	if (ret < 0)
+		goto out;
+	ret = pin_adopt_maps(&l->place, l->map_fd, err);
+	if (ret < 0 && (ret != -ENOENT || options->adopt_only))
+		goto out;
+	l->adopted = ret == 0;
+	ret = place_make(&l->place, err);
+	if (ret == 0)
+		ret = take_programs(l, options, own, err);
+	if (ret < 0)
+		goto out;
+	ret = share(l->map_fd[LOADER_ASSOCS], sizeof(struct assoc_val) * HF_ASSOCS_MAX, &memory,
+		    err);
+	if (ret < 0)
+		goto out;
+	l->assocs = memory;
+	ret = share(l->map_fd[LOADER_PATHS], sizeof(struct path_val) * HF_PATHS_MAX, &memory, err);
+	if (ret < 0)
+		goto out;
+	l->paths = memory;
+	close(lock);
+	*ret_loader = l;
+	return 0;
+out:
+	if (lock >= 0 && !l->adopted)
+		place_remove(&l->place); /* folders that stayed empty */
+	if (lock >= 0)
+		close(lock);
+	loader_close(l);
+	return ret;
+}
+
+bool loader_adopted(const struct loader *l)
+{
+	return l->adopted;
+}
+
+int loader_map_fd(const struct loader *l, enum loader_map map)
+{
+	return (unsigned int)map < LOADER_MAP_COUNT ? l->map_fd[map] : -EINVAL;
+}
+
+struct assoc_val *loader_assocs(const struct loader *l)
+{
+	return l->assocs;
+}
+
+struct path_val *loader_paths(const struct loader *l)
+{
+	return l->paths;
+}
+
+int loader_sweep(const struct loader *l, struct sweep_args *args)
+{
+	struct sweep_args a = *args;
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &a, .ctx_size_in = sizeof(a));
+
+	if (bpf_prog_test_run_opts(l->prog_fd[PROG_FLOW_SWEEP], &opts) < 0)
+		return -errno;
+	if ((int32_t)opts.retval < 0)
+		return (int32_t)opts.retval;
+	*args = a;
+	return 0;
+}
+
+int loader_reasons(const struct loader *l, uint64_t counts[static HF_REASON_COUNT])
+{
+	uint64_t sums[HF_REASON_COUNT] = {0};
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *values;
+	int ret = 0;
+
+	if (cpus < 0)
+		return cpus;
+	values = calloc((size_t)cpus, sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t reason = 0; reason < HF_REASON_COUNT && ret == 0; reason++) {
+		if (bpf_map_lookup_elem(l->map_fd[LOADER_REASONS], &reason, values) < 0)
+			ret = -errno;
+		for (int cpu = 0; cpu < cpus && ret == 0; cpu++)
+			sums[reason] += values[cpu];
+	}
+	free(values);
+	if (ret == 0)
+		memcpy(counts, sums, sizeof(sums));
+	return ret;
+}
+
+void loader_close(struct loader *l)
+{
+	if (!l)
+		return;
+	if (l->assocs)
+		munmap(l->assocs, sizeof(struct assoc_val) * HF_ASSOCS_MAX);
+	if (l->paths)
+		munmap(l->paths, sizeof(struct path_val) * HF_PATHS_MAX);
+	for (int i = 0; i < LOADER_MAP_COUNT; i++)
+		if (l->map_fd[i] >= 0)
+			close(l->map_fd[i]);
+	for (int i = 0; i < PROG_COUNT; i++)
+		if (l->prog_fd[i] >= 0)
+			close(l->prog_fd[i]);
+	if (l->owner_fd >= 0)
+		close(l->owner_fd);
+	free(l);
+}
+
+static int remove_place(const struct place *p, struct loader_error *err)
+{
+	char meta[sizeof(p->maps) + 8];
+	int ret = attach_remove_all(p, err);
+
+	if (ret < 0)
+		return ret;
+	/* Without meta the rest counts as unfinished and is never adopted. */
+	snprintf(meta, sizeof(meta), "%s/meta", p->maps);
+	unlink(meta);
+	pin_clear(p->maps);
+	pin_clear(p->progs);
+	place_remove(p);
+	return 0;
+}
+
+int loader_remove(struct loader *l, struct loader_error *err)
+{
+	int owner = -1, lock = -1;
+	int ret = 0;
+
+	if (!l)
+		return 0;
+	if (l->owner_fd < 0)
+		ret = owner = lock_take(&l->place, LOCK_OWNER, err);
+	if (ret >= 0)
+		ret = lock = lock_take(&l->place, LOCK_CHANGE, err);
+	if (ret >= 0)
+		ret = remove_place(&l->place, err);
+	if (lock >= 0)
+		close(lock);
+	if (owner >= 0)
+		close(owner);
+	loader_close(l);
+	return ret;
+}
+
+int loader_purge(const char *name, const char *pin_root, struct loader_error *err)
+{
+	struct place p, v;
+	struct dirent *e;
+	unsigned int version;
+	int owner = -1, lock = -1;
+	int ret, found = 0;
+	DIR *d;
+	char end;
+
+	ret = place_set(&p, name, pin_root, HF_LAYOUT_VERSION, err);
+	if (ret == 0)
+		ret = object_privileges(err);
+	if (ret == 0)
+		ret = owner = lock_take(&p, LOCK_OWNER, err);
+	if (ret >= 0)
+		ret = lock = lock_take(&p, LOCK_CHANGE, err);
+	if (ret < 0)
+		goto out;
+	ret = 0;
+	d = opendir(p.root);
+	while (d && ret == 0 && (e = readdir(d))) {
+		if (sscanf(e->d_name, "v%u%c", &version, &end) != 1)
+			continue;
+		ret = place_set(&v, name, p.root, version, err);
+		if (ret < 0 || access(v.base, F_OK) < 0)
+			continue;
+		ret = remove_place(&v, err);
+		found++;
+	}
+	if (d)
+		closedir(d);
+	if (ret == 0 && !found)
+		ret = error_set(err, -ENOENT, "nothing is pinned for the instance \"%s\" in %s",
+				name, p.root);
+out:
+	if (lock >= 0)
+		close(lock);
+	if (owner >= 0)
+		close(owner);
+	return ret;
+}

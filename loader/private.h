@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the files of the loader share and nobody else sees. */
+#ifndef HOLDFAST_LOADER_PRIVATE_H
+#define HOLDFAST_LOADER_PRIVATE_H
+
+#include <limits.h>
+
+#include "loader/loader.h"
+
+/* Our filters' place on an interface. Another filter of the same interface may
+ * come before or after; one that is in exactly this place and not ours is left
+ * alone. */
+#define TC_PRIORITY 46u
+#define TC_HANDLE   0x4846u
+
+enum loader_prog {
+	PROG_TC_NIC_INGRESS,
+	PROG_TC_TUN_EGRESS,
+	PROG_TC_TUN_INGRESS,
+	PROG_FLOW_SWEEP,
+	PROG_XDP_NIC, /* absent (-1) where the kernel refuses it */
+	PROG_COUNT
+};
+
+#define LOADER_NAME_MAX 32
+
+/* ---- place.c: folders and locks ---- */
+
+struct place {
+	char name[LOADER_NAME_MAX];
+	char root[128];
+	char base[192]; /* root/vN/name */
+	char maps[208];
+	char progs[208];
+	char links[208];
+};
+
+/* Fills `ret` from name and root (NULL: the default) for one version of the layout. */
+int place_set(struct place *ret, const char *name, const char *root, unsigned int version,
+	      struct loader_error *err);
+/* Mounts bpffs if need be and makes the folders. */
+int place_make(const struct place *p, struct loader_error *err);
+/* Removes the folders that are empty, from the inside. */
+void place_remove(const struct place *p);
+
+enum lock_kind {
+	LOCK_CHANGE, /* held for the time of one change; waits */
+	LOCK_OWNER,  /* held by a daemon; -EBUSY if another has it */
+};
+/* Returns a descriptor to be closed, or a negative errno. */
+int lock_take(const struct place *p, enum lock_kind kind, struct loader_error *err);
+
+/* ---- pin.c: maps and programs by name ---- */
+
+int pin_replace(int fd, const char *path, struct loader_error *err);
+/* Opens every pinned map and verifies the layout. -ENOENT: nothing is pinned. */
+int pin_adopt_maps(const struct place *p, int map_fd[static LOADER_MAP_COUNT],
+		   struct loader_error *err);
+int pin_maps(const struct place *p, const int map_fd[static LOADER_MAP_COUNT],
+	     struct loader_error *err);
+int pin_adopt_progs(const struct place *p, int prog_fd[static PROG_COUNT]);
+int pin_progs(const struct place *p, const int prog_fd[static PROG_COUNT],
+	      struct loader_error *err);
+/* Unlinks every entry of a folder that it holds. */
+void pin_clear(const char *folder);
+/* Looks for pins of another layout's version. -ESTALE: there are some. */
+int pin_check_versions(const struct place *p, struct loader_error *err);
+
+/* ---- object.c: the programs ---- */
+
+struct object_options {
+	uint32_t max_flows;
+	uint32_t tun_ifindex;
+	uint16_t control_port;
+};
+
+/* Loads the programs. map_fd[]: descriptors to use, or all -1: makes maps and gives
+ * their descriptors. prog_fd[PROG_XDP_NIC] is -1 and `xdp_err` filled where XDP is refused. */
+int object_load(const struct object_options *options, int map_fd[static LOADER_MAP_COUNT],
+		int prog_fd[static PROG_COUNT], struct loader_error *xdp_err,
+		struct loader_error *err);
+const char *object_prog_name(enum loader_prog prog);
+int object_privileges(struct loader_error *err);
+
+/* ---- record.c: what is attached, kept as names in links/ ---- */
+
+struct record {
+	enum loader_prog prog;
+	uint32_t netns; /* inode of the network namespace */
+	uint32_t ifindex;
+	enum record_flag {
+		RECORD_FOUND,   /* tc: clsact was there before */
+		RECORD_MADE,    /* tc: we made clsact */
+		RECORD_NATIVE,  /* XDP link */
+		RECORD_GENERIC, /* XDP link */
+	} flag;
+	bool fresh; /* not confirmed: the change that it belongs to may not have happened */
+	char path[320];
+};
+
+int record_netns(uint32_t *ret);
+void record_path(const struct place *p, const struct record *r, bool fresh, char *path, size_t n);
+/* Reads the folder; the caller frees *ret. Returns the number. */
+int record_list(const struct place *p, struct record **ret);
+/* Identifier of a pinned program, 0 if there is none. */
+uint32_t record_prog_id(const char *path);
+
+/* ---- clsact.c: the tc side ---- */
+
+/* Attaches or replaces ours; `ret_changed` tells whether it was there before. */
+int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
+		  struct loader_error *err);
+/* Takes ours away; true if it was there. */
+bool clsact_detach(const struct record *r);
+/* True if the filter that `r` speaks of is there. Settles an unconfirmed record. */
+bool clsact_live(const struct place *p, struct record *r);
+/* Removes the qdisc unless a filter of somebody is left on it. */
+void clsact_remove(uint32_t ifindex);
+
+/* ---- xdp.c ---- */
+
+int xdp_attach(const struct place *p, int prog_fd, uint32_t ifindex, bool generic,
+	       struct loader_error *err);
+int xdp_replace(const struct record *r, int prog_fd, struct loader_error *err);
+void xdp_detach(const struct record *r);
+bool xdp_live(const struct record *r);
+
+/* ---- attach.c ---- */
+
+/* Puts the loader's programs in the place of those attached in this namespace. */
+int attach_replace_all(struct loader *l, struct loader_error *err);
+/* Takes away everything that is recorded in this namespace. -EBUSY: there is some in
+ * another one that is alive. */
+int attach_remove_all(const struct place *p, struct loader_error *err);
+
+/* ---- error.c ---- */
+
+/* Fills *err (may be NULL) and returns `code`, so that a failure is one line. */
+int error_set(struct loader_error *err, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* libbpf speaks to stderr unless it is told not to; what it says last is kept for
+ * error_heard(). Calls may not be nested. */
+void error_listen(void);
+void error_unlisten(void);
+const char *error_heard(void);
+
+struct loader {
+	struct place place;
+	int map_fd[LOADER_MAP_COUNT];
+	int prog_fd[PROG_COUNT];
+	int owner_fd;
+	bool adopted;
+	struct assoc_val *assocs;
+	struct path_val *paths;
+	struct loader_error xdp_err;
+};
+
+#endif
