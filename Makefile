@@ -71,7 +71,8 @@ FUZZ := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ROWS_SRC := $(wildcard tests/bpf/*.c)
 ROWS := $(if $(ROWS_SRC),$(OUTPUT)/tests/bpf/rows)
 BENCH := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/*.c))
-NET := $(sort $(wildcard tests/net/*.sh))
+# those that can be run: tests/net/lib.sh is not a test
+NET := $(sort $(shell find tests/net -maxdepth 1 -name '*.sh' -perm -u+x))
 NET_HELP := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/net/*.c))
 
 PROGRAMS := $(if $(wildcard control/main.c),$(OUTPUT)/holdfastd) \
@@ -96,7 +97,7 @@ $(OUTPUT)/probes: Makefile mk/probe.sh
 	@CC="$(CC)" CLANG="$(CLANG)" BPFTOOL="$(BPFTOOL)" mk/probe.sh $(PACKAGES) >$@.new; \
 		status=$$?; cat $@.new; [ $$status -eq 0 ] && mv $@.new $@
 
-$(OUTPUT)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
+$(OUTPUT)/bpf/%.bpf.o: bpf/%.bpf.c Makefile | $(OUTPUT)/probes
 	$(say) BPF $@
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MF $(@:.o=.d) -MT $@ -c $< -o $@
@@ -107,12 +108,12 @@ $(OUTPUT)/bpf/%.skel.h: $(OUTPUT)/bpf/%.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@.new
 	$(Q)mv $@.new $@
 
-$(OUTPUT)/obj/%.o: %.c Makefile
+$(OUTPUT)/obj/%.o: %.c Makefile | $(OUTPUT)/probes
 	$(say) CC $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(HARDEN) $(CFLAGS) -c $< -o $@ $(or_not)
 
-$(OUTPUT)/san/%.o: %.c Makefile
+$(OUTPUT)/san/%.o: %.c Makefile | $(OUTPUT)/probes
 	$(say) CC-SAN $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(SAN_FLAGS) -c $< -o $@ $(or_not)
@@ -193,9 +194,9 @@ $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)
 .PHONY: tests
 tests: $(UNIT) $(FUZZ) $(ROWS) $(NET_HELP)
 
-RUN = HF_BUILD=$(abspath $(OUTPUT)) tests/run.sh
+RUN = HF_BUILD=$(abspath $(OUTPUT)) BIN=$(abspath $(OUTPUT)) tests/run.sh
 RUN_UNIT = unit: $(UNIT)
-RUN_MODEL = model: $(wildcard tests/model/run)
+RUN_MODEL = model: $(firstword $(wildcard tests/model/run tests/model/run.sh))
 RUN_BPF = bpf: $(ROWS)
 RUN_FUZZ = fuzz: $(foreach f,$(FUZZ),"mk/fuzz.sh $(f) $(FUZZ_SECONDS) $(OUTPUT)/fuzz")
 RUN_NET = net: $(NET)

@@ -105,10 +105,11 @@ static int open_failed(const char *path, int error, char *err, size_t err_size)
 		return fail(err, err_size, -ELOOP,
 			    "key file %s is a symbolic link: name the file itself", path);
 	case EACCES:
-		return fail(err, err_size, -EACCES,
-			    "key file %s may not be read: it must belong to the user that reads it, "
-			    "or run as root",
-			    path);
+		return fail(
+			err, err_size, -EACCES,
+			"key file %s may not be read: it must belong to the user that reads it, "
+			"or run as root",
+			path);
 	default:
 		return fail(err, err_size, -error, "key file %s cannot be opened: %s", path,
 			    strerror(error));
@@ -144,8 +145,8 @@ int key_read(const char *path, uint8_t key[static KEY_LEN], char *err, size_t er
 	}
 	if (st.st_mode & (S_IRWXG | S_IRWXO)) {
 		rc = fail(err, err_size, -EPERM,
-			  "key file %s is open to other users (mode %04o): do `chmod 600 %s`",
-			  path, (unsigned int)(st.st_mode & 07777), path);
+			  "key file %s is open to other users (mode %04o): do `chmod 600 %s`", path,
+			  (unsigned int)(st.st_mode & 07777), path);
 		goto out;
 	}
 	while (len < sizeof(text)) {

@@ -193,7 +193,7 @@ void connect_request_clear(struct connect_request *r)
 	if (!r)
 		return;
 	free(r->flows);
-	*r = (struct connect_request){ 0 };
+	*r = (struct connect_request){0};
 }
 
 /* ---- reply --------------------------------------------------------------- */
@@ -311,7 +311,7 @@ void connect_reply_clear(struct connect_reply *r)
 	if (!r)
 		return;
 	free(r->services);
-	*r = (struct connect_reply){ 0 };
+	*r = (struct connect_reply){0};
 }
 
 /* ---- refusals ------------------------------------------------------------ */

@@ -32,9 +32,9 @@
 
 #include <holdfast/wire.h>
 
-#define CONNECT_REQUEST_MAX \
+#define CONNECT_REQUEST_MAX                                                                        \
 	(sizeof(struct wire_connect) + WIRE_CONNECT_FLOWS_MAX * sizeof(struct wire_flow))
-#define CONNECT_REPLY_MAX                                                                       \
+#define CONNECT_REPLY_MAX                                                                          \
 	(sizeof(struct wire_connected) + WIRE_CONNECT_SERVICES_MAX * sizeof(struct wire_service) + \
 	 WIRE_CONNECT_POINTS_MAX * sizeof(struct hf_addr))
 
@@ -72,14 +72,11 @@ ssize_t connect_create_reply(const struct connect_reply *r, void *out, size_t si
 /*
  * Reads a message from the first `len` bytes of a stream. Returns the bytes it took; or, with `ret`
  * untouched:
- *  -EAGAIN           more must come; `ret_need` receives the length to wait for (the fixed part first,
- *                    then the whole message), always greater than `len`
- *  -EPROTONOSUPPORT  the magic is another version's
- *  -E2BIG            more records than wire.h, or than `flows_max`, allow
- *  -EBADMSG          a rule above is broken
- *  -ENOMEM
- * The fixed part is judged as soon as it is complete. `ret_need` is written only with -EAGAIN. The caller
- * owns what `ret` points to and calls connect_…_clear().
+ *  -EAGAIN           more must come; `ret_need` receives the length to wait for (the fixed part
+ * first, then the whole message), always greater than `len` -EPROTONOSUPPORT  the magic is another
+ * version's -E2BIG            more records than wire.h, or than `flows_max`, allow -EBADMSG a rule
+ * above is broken -ENOMEM The fixed part is judged as soon as it is complete. `ret_need` is written
+ * only with -EAGAIN. The caller owns what `ret` points to and calls connect_…_clear().
  */
 ssize_t connect_consume_request(const void *data, size_t len, uint32_t flows_max,
 				struct connect_request *ret, size_t *ret_need);

@@ -27,7 +27,7 @@ struct proto_keys {
 	struct direction rx;
 	uint32_t epoch;
 	uint32_t peer_assoc;
-	uint64_t next; /* counter of the next datagram that we send */
+	uint64_t next;    /* counter of the next datagram that we send */
 	uint64_t highest; /* counter accepted */
 	uint64_t window[WINDOW_WORDS];
 };
@@ -61,10 +61,10 @@ struct proto_keys *proto_keys_new(const uint8_t exported[static WIRE_EXPORT_LEN]
 		return NULL;
 	k->epoch = epoch;
 	k->peer_assoc = peer_assoc;
-	if (direction_init(&k->tx, mobile ? mobile_key : anchor_key,
-			   mobile ? mobile_iv : anchor_iv, true) < 0 ||
-	    direction_init(&k->rx, mobile ? anchor_key : mobile_key,
-			   mobile ? anchor_iv : mobile_iv, false) < 0) {
+	if (direction_init(&k->tx, mobile ? mobile_key : anchor_key, mobile ? mobile_iv : anchor_iv,
+			   true) < 0 ||
+	    direction_init(&k->rx, mobile ? anchor_key : mobile_key, mobile ? anchor_iv : mobile_iv,
+			   false) < 0) {
 		proto_keys_free(k);
 		return NULL;
 	}
@@ -107,7 +107,7 @@ static void make_nonce(const struct direction *d, uint64_t counter, uint8_t nonc
 int proto_create_datagram(struct proto_keys *k, const struct wire_body *body,
 			  struct wire_datagram *out)
 {
-	struct wire_datagram d = { 0 };
+	struct wire_datagram d = {0};
 	uint8_t nonce[WIRE_IV_LEN];
 	int n;
 
@@ -123,8 +123,8 @@ int proto_create_datagram(struct proto_keys *k, const struct wire_body *body,
 	k->next++; /* used up even if sealing fails half-way */
 
 	if (EVP_EncryptInit_ex(k->tx.ctx, NULL, NULL, NULL, nonce) != 1 ||
-	    EVP_EncryptUpdate(k->tx.ctx, NULL, &n, (const uint8_t *)&d.header,
-			      sizeof(d.header)) != 1 ||
+	    EVP_EncryptUpdate(k->tx.ctx, NULL, &n, (const uint8_t *)&d.header, sizeof(d.header)) !=
+		    1 ||
 	    EVP_EncryptUpdate(k->tx.ctx, (uint8_t *)&d.body, &n, (const uint8_t *)body,
 			      sizeof(*body)) != 1 ||
 	    n != (int)sizeof(*body) || EVP_EncryptFinal_ex(k->tx.ctx, d.tag, &n) != 1 ||
@@ -226,10 +226,9 @@ enum hf_reason proto_consume_datagram(struct proto_keys *k, const struct wire_da
 
 const char *wire_type_name(enum wire_type t)
 {
-	static const char *const names[WIRE_TYPE_COUNT] = {
-		[WIRE_NONE] = "NONE",
+	static const char *const names[WIRE_TYPE_COUNT] = {[WIRE_NONE] = "NONE",
 #define WIRE_TYPE_NAME(symbol, text) [WIRE_##symbol] = text,
-		WIRE_TYPES(WIRE_TYPE_NAME)
+							   WIRE_TYPES(WIRE_TYPE_NAME)
 #undef WIRE_TYPE_NAME
 	};
 

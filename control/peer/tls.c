@@ -11,7 +11,7 @@
 #include "control/peer/tls_common.h"
 
 #define SUITE "TLS_AES_128_GCM_SHA256"
-static const unsigned char suite_id[] = { 0x13, 0x01 }; /* RFC 8446 appendix B.4 */
+static const unsigned char suite_id[] = {0x13, 0x01}; /* RFC 8446 appendix B.4 */
 
 SSL_CTX *tls_ctx_new(const SSL_METHOD *method)
 {

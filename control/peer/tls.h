@@ -27,11 +27,11 @@ struct event_base;
 
 /* Strangers: handshakes under way at once, in all and from one address (IPv6: from one /64). The
  * oldest gives way to a new one, so that silent connections do not lock others out. */
-#define TLS_HANDSHAKES_MAX 64
+#define TLS_HANDSHAKES_MAX        64
 #define TLS_HANDSHAKES_SOURCE_MAX 16
-/* Authenticated: connections at once, one for each identity (a newer one replaces the older), and the
- * sum of what their requests announce, in bytes. */
-#define TLS_SESSIONS_MAX 64
+/* Authenticated: connections at once, one for each identity (a newer one replaces the older), and
+ * the sum of what their requests announce, in bytes. */
+#define TLS_SESSIONS_MAX      64
 #define TLS_REQUEST_BYTES_MAX (32u << 20)
 /* Each of handshake, request and reply may take so long. */
 #define TLS_STEP_TIMEOUT_MS 10000
@@ -50,20 +50,22 @@ struct tls_server;
 struct tls_session; /* one authenticated connection, owned by the server */
 
 struct tls_server_ops {
-	/* The key of `identity` into `key`; false when there is none. The stranger sees no difference
-	 * between false and a wrong key. Should take the same time for every identity. */
+	/* The key of `identity` into `key`; false when there is none. The stranger sees no
+	 * difference between false and a wrong key. Should take the same time for every identity.
+	 */
 	bool (*lookup_key)(void *arg, const char *identity, uint8_t key[static KEY_LEN]);
-	/* An authentic mobile asks. The request and everything else is valid during the call only (the
-	 * callee may take over request->flows by setting it to NULL). Answer with tls_session_reply(),
-	 * in this call or later. */
+	/* An authentic mobile asks. The request and everything else is valid during the call only
+	 * (the callee may take over request->flows by setting it to NULL). Answer with
+	 * tls_session_reply(), in this call or later. */
 	void (*request)(void *arg, struct tls_session *s, const char *identity,
 			struct connect_request *request, const struct tls_ends *ends,
 			const uint8_t exported[static WIRE_EXPORT_LEN]);
-	/* The session ended (peer gone, too late, replaced, server freed) before tls_session_reply():
-	 * forget `s`. May be NULL when request() always replies at once. */
+	/* The session ended (peer gone, too late, replaced, server freed) before
+	 * tls_session_reply(): forget `s`. May be NULL when request() always replies at once. */
 	void (*gone)(void *arg, struct tls_session *s);
-	/* A connection came to nothing. `identity` is what the peer claimed, "" if nothing printable:
-	 * not authentic. May be NULL. Strangers can cause it at any rate: limit what is logged. */
+	/* A connection came to nothing. `identity` is what the peer claimed, "" if nothing
+	 * printable: not authentic. May be NULL. Strangers can cause it at any rate: limit what is
+	 * logged. */
 	void (*failed)(void *arg, const char *why, const char *identity,
 		       const struct tls_ends *ends);
 };
@@ -89,8 +91,8 @@ int tls_server_new(struct event_base *base, const struct tls_server_ops *ops, vo
 void tls_server_free(struct tls_server *t);
 
 /* Listens on one address, which need not exist yet (IP_FREEBIND). ::ffff:0.0.0.0 is every IPv4
- * address, :: every IPv6 one. `port` in host order; 0 takes any. 0 or negative errno; -EEXIST when it
- * listens there already. */
+ * address, :: every IPv6 one. `port` in host order; 0 takes any. 0 or negative errno; -EEXIST when
+ * it listens there already. */
 int tls_server_listen(struct tls_server *t, const struct hf_addr *addr, uint16_t port);
 /* Takes over a bound, non-blocking stream socket, for instance one from the service manager. Calls
  * listen(2). The descriptor belongs to the server from then on, closed by it on failure too. */
@@ -105,8 +107,8 @@ void tls_server_counts(const struct tls_server *t, struct tls_counts *ret);
 /* Tests shorten TLS_STEP_TIMEOUT_MS for connections that come from now on. */
 void tls_server_set_timeout(struct tls_server *t, uint32_t step_ms);
 
-/* Answers; `s` must not be used afterwards, whatever is returned. 0, -EINVAL when the reply breaks the
- * rules of connect.h (the mobile is told MALFORMED), -ENOMEM. `reply` stays the caller's. */
+/* Answers; `s` must not be used afterwards, whatever is returned. 0, -EINVAL when the reply breaks
+ * the rules of connect.h (the mobile is told MALFORMED), -ENOMEM. `reply` stays the caller's. */
 int tls_session_reply(struct tls_session *s, const struct connect_reply *reply);
 
 /* ---- client: mobile ---------------------------------------------------- */
@@ -114,10 +116,10 @@ int tls_session_reply(struct tls_session *s, const struct connect_reply *reply);
 struct tls_client;
 
 /* `error` 0: `reply` and `exported` are valid during the call (the callee may take over
- * reply->services by setting it to NULL). A refusal is no error: see reply->refusal. Otherwise a negative
- * errno: -ETIMEDOUT, -ECONNREFUSED and other errors of connect(2), -EACCES (the anchor does not know this
- * mobile, or the keys differ), -EPROTO (TLS or the reply broke its rules), -ECONNRESET (closed before the
- * reply). `why` is never NULL. */
+ * reply->services by setting it to NULL). A refusal is no error: see reply->refusal. Otherwise a
+ * negative errno: -ETIMEDOUT, -ECONNREFUSED and other errors of connect(2), -EACCES (the anchor
+ * does not know this mobile, or the keys differ), -EPROTO (TLS or the reply broke its rules),
+ * -ECONNRESET (closed before the reply). `why` is never NULL. */
 typedef void tls_client_fn(void *arg, int error, struct connect_reply *reply,
 			   const uint8_t *exported, const char *why);
 
@@ -127,16 +129,16 @@ struct tls_client_config {
 	struct hf_addr local; /* address to connect from; zero: the kernel's choice */
 	uint32_t ifindex;     /* interface to go out on (SO_BINDTODEVICE); 0: by the routes */
 	struct hf_addr peer;
-	uint16_t port;        /* host order */
-	uint32_t timeout_ms;  /* for everything together; 0 is not allowed */
+	uint16_t port;       /* host order */
+	uint32_t timeout_ms; /* for everything together; 0 is not allowed */
 	const struct connect_request *request;
 	tls_client_fn *done;
 	void *arg;
 };
 
-/* Starts; everything in `config` is copied. `done` is called once, later, and the client is freed when it
- * returns. 0 or negative errno (-EINVAL, -ENOMEM, -EIO, or an error of socket, bind or connect such as
- * -ENETUNREACH, -EADDRNOTAVAIL, -ENODEV); then `done` is not called. */
+/* Starts; everything in `config` is copied. `done` is called once, later, and the client is freed
+ * when it returns. 0 or negative errno (-EINVAL, -ENOMEM, -EIO, or an error of socket, bind or
+ * connect such as -ENETUNREACH, -EADDRNOTAVAIL, -ENODEV); then `done` is not called. */
 int tls_client_connect(struct event_base *base, const struct tls_client_config *config,
 		       struct tls_client **ret);
 /* Gives up: `done` will not be called. NULL is allowed. Within `done` it does nothing. */

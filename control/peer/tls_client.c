@@ -270,8 +270,8 @@ out:
 int tls_client_connect(struct event_base *base, const struct tls_client_config *config,
 		       struct tls_client **ret)
 {
-	struct timeval timeout = { .tv_sec = config->timeout_ms / 1000,
-				   .tv_usec = config->timeout_ms % 1000 * 1000 };
+	struct timeval timeout = {.tv_sec = config->timeout_ms / 1000,
+				  .tv_usec = config->timeout_ms % 1000 * 1000};
 	size_t identity_len = strlen(config->identity);
 	struct tls_client *c;
 	ssize_t len;

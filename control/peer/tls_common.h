@@ -31,8 +31,9 @@ bool tls_identity_ok(const char *identity, size_t len);
  * untouched then. */
 int tls_export(SSL *ssl, uint8_t exported[static WIRE_EXPORT_LEN]);
 
-/* Why the bufferevent broke: the first error of OpenSSL, or 0; then `ret_errno` receives the system's, or 0
- * when the peer closed. To be called first in the event callback, because errno counts. */
+/* Why the bufferevent broke: the first error of OpenSSL, or 0; then `ret_errno` receives the
+ * system's, or 0 when the peer closed. To be called first in the event callback, because errno
+ * counts. */
 unsigned long tls_take_error(struct bufferevent *bev, short what, int *ret_errno);
 
 /* The text of such an error; never NULL. */

@@ -42,8 +42,10 @@ enum stage {
 };
 
 static const char *const stage_names[] = {
-	[STAGE_HANDSHAKE] = "its handshake was done", [STAGE_REQUEST] = "its request was complete",
-	[STAGE_WAITING] = "there was a reply",        [STAGE_REPLY] = "it took the reply",
+	[STAGE_HANDSHAKE] = "its handshake was done",
+	[STAGE_REQUEST] = "its request was complete",
+	[STAGE_WAITING] = "there was a reply",
+	[STAGE_REPLY] = "it took the reply",
 	[STAGE_LINGER] = "it closed",
 };
 
@@ -142,7 +144,7 @@ __attribute__((format(printf, 2, 3))) static void session_endf(struct tls_sessio
 static void session_stage(struct tls_session *s, enum stage stage)
 {
 	uint32_t ms = s->server->step_ms;
-	struct timeval limit = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
 	s->stage = stage;
 	evtimer_add(s->deadline, &limit);
@@ -207,7 +209,7 @@ static int session_send(struct tls_session *s, const struct connect_reply *reply
 /* We say no ourselves: the callee is not asked. */
 static void session_refuse(struct tls_session *s, enum wire_refusal refusal, const char *why)
 {
-	struct connect_reply reply = { .refusal = refusal };
+	struct connect_reply reply = {.refusal = refusal};
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
 	session_failed(s, why);
@@ -266,8 +268,7 @@ static void session_read_request(struct tls_session *s)
 			tls_await(s->bev, need);
 		return;
 	case -EPROTONOSUPPORT:
-		session_refuse(s, WIRE_REFUSAL_VERSION,
-			       connect_refusal_text(WIRE_REFUSAL_VERSION));
+		session_refuse(s, WIRE_REFUSAL_VERSION, connect_refusal_text(WIRE_REFUSAL_VERSION));
 		return;
 	case -E2BIG:
 		session_refuse(s, WIRE_REFUSAL_FLOWS, "it announced too many flows");
@@ -393,8 +394,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	} else if (s->stage == STAGE_HANDSHAKE &&
 		   ERR_GET_REASON(e) == SSL_R_BINDER_DOES_NOT_VERIFY) {
 		s->server->counts.auth++;
-		session_end(s, s->known ? "its key is another one than ours" :
-					  "no mobile of this name is known");
+		session_end(s, s->known ? "its key is another one than ours"
+					: "no mobile of this name is known");
 	} else if (e) {
 		session_endf(s, "TLS failed before %s: %s", stage_names[s->stage],
 			     tls_error_text(e));
@@ -419,7 +420,8 @@ static void make_room_for_handshake(struct tls_server *t, const struct hf_addr *
 	struct tls_session *s, *oldest = NULL, *oldest_here = NULL;
 	unsigned int all = 0, here = 0;
 
-	TAILQ_FOREACH(s, &t->sessions, link) {
+	TAILQ_FOREACH(s, &t->sessions, link)
+	{
 		if (s->stage != STAGE_HANDSHAKE)
 			continue;
 		all++;
@@ -439,7 +441,7 @@ static void make_room_for_handshake(struct tls_server *t, const struct hf_addr *
 
 static int ends_of(int fd, const struct sockaddr *peer, struct tls_ends *ret)
 {
-	struct sockaddr_storage local = { 0 };
+	struct sockaddr_storage local = {0};
 	socklen_t len = sizeof(local);
 	struct tls_ends ends;
 
@@ -510,7 +512,7 @@ out:
 
 static void on_accept_error(struct evconnlistener *socket, void *arg)
 {
-	struct timeval pause = { .tv_sec = ACCEPT_PAUSE_S };
+	struct timeval pause = {.tv_sec = ACCEPT_PAUSE_S};
 	struct listener *l = arg;
 
 	if (evtimer_add(l->server->resume, &pause) == 0)
@@ -525,7 +527,7 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	TAILQ_FOREACH(l, &t->listeners, link)
-		evconnlistener_enable(l->socket);
+	evconnlistener_enable(l->socket);
 }
 
 /* ---- listening sockets --------------------------------------------------- */
@@ -543,14 +545,14 @@ static struct listener *find_listener(const struct tls_server *t, const struct h
 	struct listener *l;
 
 	TAILQ_FOREACH(l, &t->listeners, link)
-		if (addr_equal(&l->addr, addr) && l->port == port)
-			return l;
+	if (addr_equal(&l->addr, addr) && l->port == port)
+		return l;
 	return NULL;
 }
 
 int tls_server_listen_fd(struct tls_server *t, int fd)
 {
-	struct sockaddr_storage local = { 0 };
+	struct sockaddr_storage local = {0};
 	socklen_t len = sizeof(local);
 	struct listener *l;
 	int rc;
@@ -633,8 +635,8 @@ uint16_t tls_server_port(const struct tls_server *t, unsigned int n)
 	struct listener *l;
 
 	TAILQ_FOREACH(l, &t->listeners, link)
-		if (n-- == 0)
-			return l->port;
+	if (n-- == 0)
+		return l->port;
 	return 0;
 }
 

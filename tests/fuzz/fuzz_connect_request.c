@@ -40,8 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	check(connect_consume_request(out, n - 1, FLOWS_MAX, &again, &need) == -EAGAIN);
 	check(need == (size_t)n);
 	check(connect_consume_request(out, n, FLOWS_MAX, &again, &need) == n);
-	check(r.flow_count == 0 ||
-	      !memcmp(r.flows, again.flows, r.flow_count * sizeof(*r.flows)));
+	check(r.flow_count == 0 || !memcmp(r.flows, again.flows, r.flow_count * sizeof(*r.flows)));
 	connect_request_clear(&again);
 	connect_request_clear(&r);
 	free(out);

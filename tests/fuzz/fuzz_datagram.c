@@ -10,7 +10,7 @@
 
 #include "../../control/peer/proto.c"
 
-#define EPOCH 1
+#define EPOCH    1
 #define SEEN_MAX 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -40,7 +40,7 @@ static void seal(struct proto_keys *mobile, struct wire_datagram *d)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const uint8_t exported[WIRE_EXPORT_LEN] = { 1, 2, 3, [40] = 4, [70] = 5, [80] = 6 };
+	static const uint8_t exported[WIRE_EXPORT_LEN] = {1, 2, 3, [40] = 4, [70] = 5, [80] = 6};
 	struct proto_keys *mobile = proto_keys_new(exported, HF_ROLE_MOBILE, EPOCH, 2);
 	struct proto_keys *anchor = proto_keys_new(exported, HF_ROLE_ANCHOR, EPOCH, 3);
 	uint64_t seen[SEEN_MAX], highest = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A key has one spelling: whatever is decoded encodes to the same text; and every key comes back. */
+/* A key has one spelling: whatever is decoded encodes to the same text; and every key comes back.
+ */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

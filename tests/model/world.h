@@ -470,7 +470,9 @@ static void do_crash(struct world *w, int end)
 static int can_connect(const struct world *w, int path)
 {
 #ifdef FINITE
-	if (w->connected)
+	/* in the middle of a switch Z has to lead out (N9) */
+	if (w->connected || (w->m[MOBILE].state != SWITCH_SETTLED &&
+			     w->m[MOBILE].state != SWITCH_DISCONNECTED))
 		return 0;
 #endif
 	return usable(w, path) && w->connected != path + 1 &&

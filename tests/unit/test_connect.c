@@ -11,12 +11,12 @@
 
 #include "control/peer/connect.h"
 
-#define FLOWS 5
+#define FLOWS    5
 #define SERVICES 3
 
 static struct hf_addr addr(const char *text)
 {
-	struct hf_addr a = { 0 };
+	struct hf_addr a = {0};
 
 	if (strchr(text, ':')) {
 		assert_int_equal(inet_pton(AF_INET6, text, a.b), 1);
@@ -29,16 +29,16 @@ static struct hf_addr addr(const char *text)
 
 static struct wire_flow flow(uint8_t proto, uint16_t emulator, uint16_t port)
 {
-	return (struct wire_flow){ .emulator = htons(emulator), .port = htons(port), .proto = proto };
+	return (struct wire_flow){.emulator = htons(emulator), .port = htons(port), .proto = proto};
 }
 
 static struct wire_service service(const char *where, uint8_t proto, uint16_t port,
 				   uint16_t emulator, const char *name)
 {
-	struct wire_service s = { .addr = addr(where),
-				  .port = htons(port),
-				  .emulator = htons(emulator),
-				  .proto = proto };
+	struct wire_service s = {.addr = addr(where),
+				 .port = htons(port),
+				 .emulator = htons(emulator),
+				 .proto = proto};
 
 	strncpy(s.name, name, sizeof(s.name) - 1);
 	return s;
@@ -53,28 +53,28 @@ static void request_of(struct connect_request *r, struct wire_flow flows[static 
 	flows[2] = flow(IPPROTO_ICMP, 0x0100, 0x0100);
 	flows[3] = flow(IPPROTO_ICMP, 0xff00, 0xffff);
 	flows[4] = flow(IPPROTO_TCP, 65535, 65535);
-	*r = (struct connect_request){ .assoc = 0xfffffffe,
-				       .from = addr("192.0.2.1"),
-				       .host4 = addr("10.99.0.2"),
-				       .host6 = addr("fd00::2"),
-				       .flows = flows,
-				       .flow_count = FLOWS };
+	*r = (struct connect_request){.assoc = 0xfffffffe,
+				      .from = addr("192.0.2.1"),
+				      .host4 = addr("10.99.0.2"),
+				      .host6 = addr("fd00::2"),
+				      .flows = flows,
+				      .flow_count = FLOWS};
 }
 
 static void reply_of(struct connect_reply *r, struct wire_service services[static SERVICES])
 {
 	services[0] = service("198.51.100.7", IPPROTO_TCP, 80, 20080, "web");
-	services[1] = service("2001:db8::7", IPPROTO_UDP, 53, 20053,
-			      "a name of thirty-one characters");
+	services[1] =
+		service("2001:db8::7", IPPROTO_UDP, 53, 20053, "a name of thirty-one characters");
 	services[2] = service("198.51.100.7", IPPROTO_ICMP, 0, 0x0100, "");
-	*r = (struct connect_reply){ .assoc = 4095,
-				     .epoch = 0xffffffff,
-				     .inactivity_ms = 600000,
-				     .host4 = addr("10.99.0.2"),
-				     .services = services,
-				     .service_count = SERVICES,
-				     .points = { addr("203.0.113.1"), addr("2001:db8::1") },
-				     .point_count = 2 };
+	*r = (struct connect_reply){.assoc = 4095,
+				    .epoch = 0xffffffff,
+				    .inactivity_ms = 600000,
+				    .host4 = addr("10.99.0.2"),
+				    .services = services,
+				    .service_count = SERVICES,
+				    .points = {addr("203.0.113.1"), addr("2001:db8::1")},
+				    .point_count = 2};
 }
 
 /* Copies of exactly the length, so that ASan watches their end. */
@@ -133,7 +133,7 @@ static void N4_request_crosses(void **state)
 
 static void N4_first_request_has_nothing_before(void **state)
 {
-	struct connect_request r = { .assoc = 0, .from = addr("127.0.0.1") }, got;
+	struct connect_request r = {.assoc = 0, .from = addr("127.0.0.1")}, got;
 	uint8_t bytes[64];
 	size_t need;
 
@@ -182,7 +182,7 @@ static void request_needs_its_room(void **state)
 static void N4_request_over_the_limits(void **state)
 {
 	struct wire_flow *flows = malloc((WIRE_CONNECT_FLOWS_MAX + 1) * sizeof(*flows));
-	struct connect_request r = { .from = addr("192.0.2.1"), .flows = flows }, got;
+	struct connect_request r = {.from = addr("192.0.2.1"), .flows = flows}, got;
 	uint8_t *bytes = malloc(CONNECT_REQUEST_MAX);
 	struct wire_connect w;
 	size_t need;
@@ -210,7 +210,7 @@ static void N4_request_over_the_limits(void **state)
 	free(bytes);
 	free(flows);
 
-	r = (struct connect_request){ .from = addr("192.0.2.1"), .flow_count = 1 };
+	r = (struct connect_request){.from = addr("192.0.2.1"), .flow_count = 1};
 	assert_int_equal(connect_create_request(&r, &w, sizeof(w)), -EINVAL);
 }
 
@@ -226,20 +226,32 @@ static void request_rules_hold_on_both_sides(void **state)
 	const struct {
 		const char *from, *host4, *host6;
 	} addrs[] = {
-		{ "0.0.0.0", NULL, NULL },	   { "224.0.0.1", NULL, NULL },
-		{ "255.255.255.255", NULL, NULL }, { "::", NULL, NULL },
-		{ "ff02::1", NULL, NULL },	   { NULL, "fd00::1", NULL },
-		{ NULL, "0.0.0.0", NULL },	   { NULL, "127.0.0.1", NULL },
-		{ NULL, "239.1.1.1", NULL },	   { NULL, NULL, "10.0.0.1" },
-		{ NULL, NULL, "::1" },		   { NULL, NULL, "ff0e::1" },
+		{"0.0.0.0", NULL, NULL},
+		{"224.0.0.1", NULL, NULL},
+		{"255.255.255.255", NULL, NULL},
+		{"::", NULL, NULL},
+		{"ff02::1", NULL, NULL},
+		{NULL, "fd00::1", NULL},
+		{NULL, "0.0.0.0", NULL},
+		{NULL, "127.0.0.1", NULL},
+		{NULL, "239.1.1.1", NULL},
+		{NULL, NULL, "10.0.0.1"},
+		{NULL, NULL, "::1"},
+		{NULL, NULL, "ff0e::1"},
 	};
 	const struct wire_flow flows[] = {
-		flow(IPPROTO_TCP, 0, 1),	    flow(IPPROTO_TCP, 1, 0),
-		flow(IPPROTO_UDP, 0, 1),	    flow(IPPROTO_UDP, 1, 0),
-		flow(IPPROTO_ICMP, 0x0101, 0x0101), flow(IPPROTO_ICMP, 0x0100, 0x0200),
-		flow(IPPROTO_ICMP, 0x0100, 0x00ff), flow(IPPROTO_ICMP, 0, 1),
-		flow(IPPROTO_ICMPV6, 0x0100, 0x0100), flow(0, 1, 1),
-		flow(IPPROTO_SCTP, 1, 1),	    { .emulator = 1, .port = 1, .proto = 6, .pad = 1 },
+		flow(IPPROTO_TCP, 0, 1),
+		flow(IPPROTO_TCP, 1, 0),
+		flow(IPPROTO_UDP, 0, 1),
+		flow(IPPROTO_UDP, 1, 0),
+		flow(IPPROTO_ICMP, 0x0101, 0x0101),
+		flow(IPPROTO_ICMP, 0x0100, 0x0200),
+		flow(IPPROTO_ICMP, 0x0100, 0x00ff),
+		flow(IPPROTO_ICMP, 0, 1),
+		flow(IPPROTO_ICMPV6, 0x0100, 0x0100),
+		flow(0, 1, 1),
+		flow(IPPROTO_SCTP, 1, 1),
+		{.emulator = 1, .port = 1, .proto = 6, .pad = 1},
 	};
 
 	(void)state;
@@ -277,8 +289,8 @@ static void request_rules_hold_on_both_sides(void **state)
 
 static void request_carries_only_known_tcp_flags(void **state)
 {
-	struct wire_flow flows[2] = { flow(IPPROTO_TCP, 1, 1), flow(IPPROTO_UDP, 1, 1) };
-	struct connect_request r = { .from = addr("192.0.2.1"), .flows = flows, .flow_count = 2 },
+	struct wire_flow flows[2] = {flow(IPPROTO_TCP, 1, 1), flow(IPPROTO_UDP, 1, 1)};
+	struct connect_request r = {.from = addr("192.0.2.1"), .flows = flows, .flow_count = 2},
 			       got;
 	struct wire_flow sent[2];
 	uint8_t bytes[80];
@@ -332,7 +344,7 @@ static void N4_every_refusal_crosses(void **state)
 {
 	(void)state;
 	for (int why = 1; why < WIRE_REFUSAL_COUNT; why++) {
-		struct connect_reply r = { .refusal = why }, got;
+		struct connect_reply r = {.refusal = why}, got;
 		uint8_t bytes[64];
 		size_t need;
 
@@ -372,11 +384,11 @@ static void reply_cut_at_each_length_asks_for_more(void **state)
 static void N4_reply_over_the_limits(void **state)
 {
 	struct wire_service *services = malloc(WIRE_CONNECT_SERVICES_MAX * sizeof(*services));
-	struct connect_reply r = { .inactivity_ms = 1,
-				   .host4 = addr("10.0.0.1"),
-				   .services = services,
-				   .service_count = WIRE_CONNECT_SERVICES_MAX,
-				   .point_count = WIRE_CONNECT_POINTS_MAX },
+	struct connect_reply r = {.inactivity_ms = 1,
+				  .host4 = addr("10.0.0.1"),
+				  .services = services,
+				  .service_count = WIRE_CONNECT_SERVICES_MAX,
+				  .point_count = WIRE_CONNECT_POINTS_MAX},
 			     got;
 	uint8_t *bytes = malloc(CONNECT_REPLY_MAX);
 	struct wire_connected w;
@@ -472,29 +484,30 @@ static void reply_rules_hold_on_both_sides(void **state)
 		bad_reply(&b, out, n);
 	}
 	at = (struct wire_connected *)out;
-#define ROW(change_struct, change_wire)   \
-	do {                              \
-		b = r;                    \
-		memcpy(out, bytes, n);    \
-		change_struct;            \
-		change_wire;              \
-		bad_reply(&b, out, n);    \
+#define ROW(change_struct, change_wire)                                                            \
+	do {                                                                                       \
+		b = r;                                                                             \
+		memcpy(out, bytes, n);                                                             \
+		change_struct;                                                                     \
+		change_wire;                                                                       \
+		bad_reply(&b, out, n);                                                             \
 	} while (0)
 	ROW(b.inactivity_ms = 0, at->inactivity_ms = 0);
-	ROW(b.host4 = (struct hf_addr){ 0 }, at->host4 = b.host4); /* none at all */
+	ROW(b.host4 = (struct hf_addr){0}, at->host4 = b.host4); /* none at all */
 	ROW(b.host4 = addr("fd00::1"), at->host4 = b.host4);
 	ROW(b.host6 = addr("10.0.0.1"), at->host6 = b.host6);
-	ROW(b.refusal = WIRE_REFUSAL_FULL, (at->refusal = WIRE_REFUSAL_FULL, at->type = WIRE_REFUSED));
+	ROW(b.refusal = WIRE_REFUSAL_FULL,
+	    (at->refusal = WIRE_REFUSAL_FULL, at->type = WIRE_REFUSED));
 	ROW(b.refusal = WIRE_REFUSAL_COUNT,
 	    (at->refusal = WIRE_REFUSAL_COUNT, at->type = WIRE_REFUSED));
 	ROW(b.points[1] = addr("ff02::1"), memcpy(out + n - 16, &b.points[1], 16));
 	ROW(b.points[1] = addr("0.0.0.0"), memcpy(out + n - 16, &b.points[1], 16));
 #undef ROW
-#define ROW(change_wire)                  \
-	do {                              \
-		memcpy(out, bytes, n);    \
-		change_wire;              \
-		bad_reply(NULL, out, n);  \
+#define ROW(change_wire)                                                                           \
+	do {                                                                                       \
+		memcpy(out, bytes, n);                                                             \
+		change_wire;                                                                       \
+		bad_reply(NULL, out, n);                                                           \
 	} while (0)
 	ROW(at->refusal = WIRE_REFUSAL_FULL);
 	ROW(at->type = WIRE_REFUSED);

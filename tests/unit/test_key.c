@@ -74,7 +74,7 @@ static void expect(int rc, const char *says)
 
 static void key_is_read(void **state)
 {
-	static const char *const texts[] = { TEXT, TEXT "\n", TEXT "\r\n" };
+	static const char *const texts[] = {TEXT, TEXT "\n", TEXT "\r\n"};
 	uint8_t key[KEY_LEN];
 	char err[KEY_ERR_LEN] = "";
 
@@ -99,7 +99,7 @@ static void missing_file(void **state)
 
 static void file_open_to_others(void **state)
 {
-	static const mode_t modes[] = { 0640, 0604, 0620, 0602, 0610, 0601, 0644, 0666 };
+	static const mode_t modes[] = {0640, 0604, 0620, 0602, 0610, 0601, 0644, 0666};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
@@ -215,7 +215,7 @@ static void text_agrees_with_openssl(void **state)
 
 static void generated_keys_differ_and_are_written(void **state)
 {
-	uint8_t one[KEY_LEN] = { 0 }, two[KEY_LEN] = { 0 }, back[KEY_LEN];
+	uint8_t one[KEY_LEN] = {0}, two[KEY_LEN] = {0}, back[KEY_LEN];
 	char err[KEY_ERR_LEN];
 	struct stat st;
 	FILE *f;

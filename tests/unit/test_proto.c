@@ -14,7 +14,7 @@
 
 #include "control/peer/proto.h"
 
-#define EPOCH 7
+#define EPOCH        7
 #define MOBILE_INDEX 3
 #define ANCHOR_INDEX 4000
 
@@ -54,20 +54,20 @@ static struct wire_body body_of(enum wire_type type)
 		.switch_id = htonl(99),
 		.packets = htobe64(123456789),
 		.nonce = htobe64(0x1122334455667788),
-		.from = { .b = { [10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1 } },
+		.from = {.b = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1}},
 		.time_us = htobe64(1000000),
 		.echo_us = htobe64(999999),
 	};
 }
 
-/* The format once more, by another hand: a datagram of any counter, type and pad, as the mobile or the
- * anchor would seal it. */
+/* The format once more, by another hand: a datagram of any counter, type and pad, as the mobile or
+ * the anchor would seal it. */
 static struct wire_datagram seal(const struct ends *e, enum hf_role role, struct wire_header h,
 				 const struct wire_body *body)
 {
 	const uint8_t *key = e->exported + (role == HF_ROLE_MOBILE ? 0 : 32);
 	const uint8_t *iv = e->exported + 64 + (role == HF_ROLE_MOBILE ? 0 : 12);
-	struct wire_datagram d = { .header = h };
+	struct wire_datagram d = {.header = h};
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	uint64_t counter = be64toh(h.counter);
 	uint8_t nonce[12];
@@ -78,7 +78,8 @@ static struct wire_datagram seal(const struct ends *e, enum hf_role role, struct
 		nonce[11 - i] ^= (uint8_t)(counter >> (8 * i));
 	assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce), 1);
 	assert_int_equal(EVP_EncryptUpdate(c, NULL, &n, (uint8_t *)&d, 24), 1);
-	assert_int_equal(EVP_EncryptUpdate(c, (uint8_t *)&d + 24, &n, (const uint8_t *)body, 64), 1);
+	assert_int_equal(EVP_EncryptUpdate(c, (uint8_t *)&d + 24, &n, (const uint8_t *)body, 64),
+			 1);
 	assert_int_equal(EVP_EncryptFinal_ex(c, (uint8_t *)&d + 88, &n), 1);
 	assert_int_equal(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, (uint8_t *)&d + 88), 1);
 	EVP_CIPHER_CTX_free(c);
@@ -87,10 +88,10 @@ static struct wire_datagram seal(const struct ends *e, enum hf_role role, struct
 
 static struct wire_header header_of(uint32_t assoc, uint64_t counter)
 {
-	return (struct wire_header){ .magic = htonl(WIRE_DATAGRAM_MAGIC),
-				     .assoc = htonl(assoc),
-				     .epoch = htonl(EPOCH),
-				     .counter = htobe64(counter) };
+	return (struct wire_header){.magic = htonl(WIRE_DATAGRAM_MAGIC),
+				    .assoc = htonl(assoc),
+				    .epoch = htonl(EPOCH),
+				    .counter = htobe64(counter)};
 }
 
 static enum hf_reason from_mobile(struct ends *e, uint64_t counter)
@@ -175,7 +176,7 @@ static void every_other_length_is_refused(void **state)
 	struct wire_body body = body_of(WIRE_ALIVE);
 	uint32_t assoc = 0xdead, epoch = 0xbeef;
 	struct wire_datagram d;
-	uint8_t *exact, large[4 * sizeof(d)] = { 0 };
+	uint8_t *exact, large[4 * sizeof(d)] = {0};
 
 	assert_int_equal(proto_create_datagram(e->mobile, &body, &d), 0);
 	memcpy(large, &d, sizeof(d));
@@ -249,8 +250,8 @@ static void window_has_exactly_its_places(void **state)
 static void window_follows_jumps_of_every_size(void **state)
 {
 	/* around words and the whole bitmap */
-	static const uint64_t jumps[] = { 1,	63,   64,   65,	  127,	1023,	   1024,
-					  1025, 2047, 2048, 2049, 4096, 100000000, 3 };
+	static const uint64_t jumps[] = {1,    63,   64,   65,   127,  1023,      1024,
+					 1025, 2047, 2048, 2049, 4096, 100000000, 3};
 	struct ends *e = *state;
 	uint64_t at = 10;
 
@@ -371,7 +372,7 @@ static void counter_ends(void **state)
 
 static void unknown_type_is_refused(void **state)
 {
-	static const uint8_t types[] = { WIRE_NONE, WIRE_TYPE_COUNT, 255 };
+	static const uint8_t types[] = {WIRE_NONE, WIRE_TYPE_COUNT, 255};
 	struct ends *e = *state;
 	struct wire_body body = body_of(WIRE_ALIVE), got;
 	struct wire_datagram d;

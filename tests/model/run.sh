@@ -1,0 +1,147 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# Explores control/peer/switch.c, two of it and what surrounds them (switch.pml, world.h), with SPIN.
+#
+#   run.sh            every property; PASS or FAIL and its name, exit code 1 if one failed
+#   run.sh mutants    a fault at a time is put into a copy of switch.c: the property named must FAIL
+#   run.sh deep       safety with one more switch in an epoch (minutes), for a release
+#
+# Safety, any loss, doubling, reordering, crash, timer and forged source address (N5, N6, N8, N9):
+#   unvalidated      the anchor's data never goes to an address that answered no challenge
+#   half-switched    a mobile that has settled is on the anchor's path, and the anchor is in no switch
+#   parked-at-rest   who has settled holds nothing
+#   refused          no data goes out on a path which the peer does not accept
+#   left-undrained   planned, break-before-make: the old link is left only when both ends hold and both
+#                    fences have drained (or were given up after their time)
+# Progress, always at last settled alike with nothing parked (after a dead path, in every order):
+#   retry-repairs    three losses, no timeout: retries alone suffice
+#   doubles-harmless a loss, and a message doubled or forged
+#   timeout-leads-out  a daemon crashes in the middle: Z and CONNECT lead out (N9)
+#
+# A counterexample: cd $OUTPUT/model/NAME && ./pan -r switch.pml.trail | grep '|'
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+out=${OUTPUT:-$root/build}/model
+case $out in /*) ;; *) out=$PWD/$out ;; esac
+megabytes=1500
+
+safety_names="unvalidated half-switched parked-at-rest refused left-undrained"
+safety="-DIDS=2 -DSTEPS_MAX=192"
+retry="-DFINITE -DPROGRESS -DIDS=4 -DPLANS=1 -DLOSSES=3 -DDEATHS=1 -DSTEPS_MAX=320"
+doubles="-DFINITE -DPROGRESS -DIDS=4 -DPLANS=1 -DLOSSES=1 -DDEATHS=1 -DDOUBLES=1"
+crash="-DFINITE -DPROGRESS -DEXPIRES -DIDS=4 -DPLANS=1 -DLOSSES=0 -DDEATHS=1 -DCRASHES=1 -DSTEPS_MAX=320"
+
+# explore NAME SWITCH_C DEFINES CFLAGS PANFLAGS: 0 nothing wrong, 1 an error (its text in $said), 2 not decided
+explore()
+{
+	local dir=$out/$1 limit
+	mkdir -p "$dir" && cd "$dir" && rm -f ./*.trail pan pan.out || return 2
+	cp "$here/switch.pml" .
+	# shellcheck disable=SC2086 # lists of flags
+	{
+		spin -a $3 switch.pml &&
+			gcc -std=gnu11 -O2 -w $3 $4 -DNOREDUCE -DMEMLIM="$megabytes" -I"$root" \
+				-I"$root/include" -o pan pan.c "$2"
+	} >build.out 2>&1 || { said="not built: $dir/build.out"; return 2; }
+	limit=${LIMIT:-80}
+	# shellcheck disable=SC2086
+	timeout "$limit" ./pan -n $5 >pan.out 2>&1
+	said=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.out | head -1)
+	figures=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1 states/p' pan.out)
+	[ -n "$said" ] && return 1
+	# pan is silent about a search that was cut short except for these
+	grep -q 'errors: 0' pan.out && ! grep -qE 'not completed|max search depth too small' pan.out && return 0
+	said="search not completed: $dir/pan.out"
+	return 2
+}
+
+prove_safety()
+{
+	local name verdict status
+	explore safety "$root/control/peer/switch.c" "$safety" -DSAFETY "-m200000"
+	status=$?
+	for name in $safety_names; do
+		verdict=PASS
+		[ $status -ne 0 ] && verdict=FAIL
+		[ "$verdict" = FAIL ] && why=" ($said)" || why=
+		echo "$verdict $name, $figures$why"
+	done
+	return $status
+}
+
+prove_progress()
+{
+	explore "$1" "$root/control/peer/switch.c" "$2" "" "-a -m200000"
+	local status=$?
+	if [ $status -eq 0 ]; then
+		echo "PASS $1, $figures"
+	else
+		echo "FAIL $1, $figures ($said)"
+	fi
+	return $status
+}
+
+# mutant NAME PROPERTY SED: the property must be found broken
+mutant()
+{
+	local dir=$out/mutant-$1 status
+	mkdir -p "$dir"
+	sed -E "$3" "$root/control/peer/switch.c" >"$dir/switch.c"
+	if cmp -s "$root/control/peer/switch.c" "$dir/switch.c"; then
+		echo "FAIL mutant $1: the line to be changed is not there any more"
+		return 1
+	fi
+	case $2 in
+	retry-repairs) explore "mutant-$1" "$dir/switch.c" "$retry" "" "-a -m200000" ;;
+	doubles-harmless) explore "mutant-$1" "$dir/switch.c" "$doubles" "" "-a -m200000" ;;
+	timeout-leads-out) explore "mutant-$1" "$dir/switch.c" "$crash" "" "-a -m200000" ;;
+	*) explore "mutant-$1" "$dir/switch.c" "$safety" -DSAFETY "-m200000" ;;
+	esac
+	status=$?
+	if [ $status -eq 1 ] && { [ "$said" = "$2" ] || [ "$said" = "acceptance cycle" ]; }; then
+		echo "PASS mutant $1 breaks $2"
+		return 0
+	fi
+	echo "FAIL mutant $1: expected $2, got ${said:-nothing}"
+	return 1
+}
+
+failed=0
+case ${1:-all} in
+all)
+	# two at a time: each is one thread
+	prove_safety & jobs="$!"
+	(
+		f=0
+		prove_progress retry-repairs "$retry" || f=1
+		prove_progress doubles-harmless "$doubles" || f=1
+		prove_progress timeout-leads-out "$crash" || f=1
+		exit $f
+	) & jobs="$jobs $!"
+	for j in $jobs; do wait "$j" || failed=1; done
+	;;
+mutants)
+	mutant no-challenge unvalidated 's/^\tif \(validated\)$/\tif (true)/' || failed=1
+	mutant any-id half-switched '/^static uint32_t rx_all_redirected/,/^}/s/in->id != m->id/false/' || failed=1
+	mutant old-unexpected-taken half-switched '/^static uint32_t rx_unexpected/,/^}/s/!newer\(in->id, m->id\)/false/' || failed=1
+	mutant regain-forgets-told half-switched 's/ && !m->told\)/)/' || failed=1
+	mutant reset-keeps-parked parked-at-rest '/^static uint32_t reset/,/^}/s/ \| unpark\(m\)//' || failed=1
+	mutant new-not-accepted refused '/^static uint32_t send_unexpected/,/^}/s/SWITCH_DO\(ACCEPT_NEW\) \| //' || failed=1
+	mutant drain-not-awaited left-undrained 's/ \|\| !m->drained \|\| !m->ok\)/ || !m->ok)/' || failed=1
+	mutant ack-not-repeated retry-repairs 's/^\t\treturn answers;$/\t\treturn 0;/' || failed=1
+	mutant redirected-not-repeated retry-repairs 's/return m->done \? SWITCH_DO\(SEND_ALL_REDIRECTED\) : 0;/return 0;/' || failed=1
+	mutant target-not-moved doubles-harmless '/^static uint32_t rx_unexpected/,/^}/s/\? take_target\(m, in->validated\) :/? 0 :/' || failed=1
+	mutant no-failure timeout-leads-out 's|^\tbegin\(m, m->id\); /\* CNAPT-18.*|\treturn 0;|' || failed=1
+	;;
+deep)
+	megabytes=3000 LIMIT=1800 safety="-DIDS=3 -DSTEPS_MAX=192 -DHC4"
+	prove_safety || failed=1
+	;;
+*)
+	echo "run.sh: mutants, deep or nothing" >&2
+	exit 2
+	;;
+esac
+exit $failed

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Sourced by the tests in network namespaces. Names are unique to the run; everything is taken away
+# at the end, also after a failure.
+#
+#              w1 (10.1.0.2 / fd01::2)      a1 (10.1.0.1 / fd01::1)
+#   mobile ─┬──────────────────────────── r ┐
+#           └──────────────────────────── r ┴─ 10.3.0.0/24 ─ anchor ─ 10.9.0.0/24 ─ server
+#              w2 (10.2.0.2 / fd02::2)          p0 .1→.2      l0 .1→.10
+#
+# r is a router: both access networks lead through it to the anchor's one point, 10.3.0.2 / fd03::2.
+set -u
+
+RUN=hf$$
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(cd "$HERE/../.." && pwd)
+BIN=${BIN:-$TOP/${OUTPUT:-build}}
+WORK=$(mktemp -d /tmp/holdfast-test.XXXXXX)
+FAILED=0
+NETEM=${NETEM:-}
+
+M=$RUN-m R=$RUN-r A=$RUN-a S=$RUN-s
+
+# Runs in a namespace with the host's mounts: "ip netns exec" would hide bpffs.
+in_ns() {
+	local ns=$1
+	shift
+	nsenter --net="/run/netns/$ns" -- "$@"
+}
+
+pass() { echo "PASS $1"; }
+fail() {
+	echo "FAIL $1: ${2:-}"
+	FAILED=1
+}
+skip() { echo "SKIP $1: $2"; }
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+	local end=$(($(date +%s%N) + $1 * 1000000000))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(date +%s%N)" -lt "$end" ] || return 1
+		read -rt 0.02 <> <(:) || :
+	done
+}
+
+cleanup() {
+	local ns pids
+	set +e
+	for ns in "$M" "$A"; do
+		[ -S "$WORK/$ns/$ns.sock" ] && in_ns "$ns" "$BIN/holdfast" down --run-dir "$WORK/$ns" >/dev/null 2>&1
+	done
+	for ns in "$M" "$R" "$A" "$S"; do
+		[ -e "/run/netns/$ns" ] || continue
+		pids=$(ip netns pids "$ns" 2>/dev/null)
+		# shellcheck disable=SC2086
+		[ -n "$pids" ] && kill -9 $pids 2>/dev/null
+	done
+	for ns in "$M" "$A"; do
+		[ -d "/sys/fs/bpf/holdfast/v1/$ns" ] &&
+			in_ns "$ns" "$BIN/holdfast" detach --all --name "$ns" >/dev/null 2>&1
+	done
+	for ns in "$M" "$R" "$A" "$S"; do
+		ip netns del "$ns" 2>/dev/null
+	done
+	[ "${KEEP:-}" ] || rm -rf "$WORK"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+link() { # ns1 dev1 ns2 dev2
+	ip -n "$1" link add "$2" type veth peer name "$4" netns "$3"
+	ip -n "$1" link set "$2" up
+	ip -n "$3" link set "$4" up
+}
+
+addr() { # ns dev address...
+	local ns=$1 dev=$2 a
+	shift 2
+	for a in "$@"; do
+		case $a in
+		*:*) ip -n "$ns" addr add "$a" dev "$dev" nodad ;;
+		*) ip -n "$ns" addr add "$a" dev "$dev" ;;
+		esac
+	done
+}
+
+topology() {
+	local ns
+	for ns in "$M" "$R" "$A" "$S"; do
+		ip netns add "$ns"
+		ip -n "$ns" link set lo up
+	done
+	for ns in "$R" "$A"; do
+		in_ns "$ns" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	done
+	link "$M" w1 "$R" a1
+	link "$M" w2 "$R" a2
+	link "$R" rp "$A" p0
+	link "$A" l0 "$S" s0
+	addr "$M" w1 10.1.0.2/24 fd01::2/64
+	addr "$R" a1 10.1.0.1/24 fd01::1/64
+	addr "$M" w2 10.2.0.2/24 fd02::2/64
+	addr "$R" a2 10.2.0.1/24 fd02::1/64
+	addr "$R" rp 10.3.0.1/24 fd03::1/64
+	addr "$A" p0 10.3.0.2/24 fd03::2/64
+	addr "$A" l0 10.9.0.1/24 fd09::1/64
+	addr "$S" s0 10.9.0.10/24 fd09::10/64
+	ip -n "$M" route add default via 10.1.0.1 dev w1 metric 100
+	ip -n "$M" route add default via 10.2.0.1 dev w2 metric 200
+	ip -n "$M" route add default via fd01::1 dev w1 metric 100
+	ip -n "$M" route add default via fd02::1 dev w2 metric 200
+	ip -n "$A" route add default via 10.3.0.1
+	ip -n "$A" route add default via fd03::1
+	ip -n "$S" route add default via 10.9.0.1
+	ip -n "$S" route add default via fd09::1
+	if [ -n "$NETEM" ]; then
+		# shellcheck disable=SC2086
+		for ns in "$R a1" "$R a2" "$M w1" "$M w2"; do
+			set -- $ns
+			tc -n "$1" qdisc add dev "$2" root netem $NETEM
+		done
+	fi
+}
+
+# write_conf [MOBILE_POINTS]: keys and both configurations
+write_conf() {
+	local points=${1:-10.3.0.2} extra_m=${2:-} extra_a=${3:-}
+	umask 077
+	"$BIN/holdfast" genkey "$WORK/key"
+	cat >"$WORK/$A.conf" <<-END
+		[holdfast]
+		role = anchor
+		points = 10.3.0.2, fd03::2
+		pool = 10.77.0.0/24, fd77::/64
+		interfaces = p0, l0
+		mode = tc
+		$extra_a
+		[mobile laptop]
+		key = $WORK/key
+		[service web]
+		server = 10.9.0.10:80
+		emulator = 20080
+		[service web6]
+		server = [fd09::10]:80
+		emulator = 20081
+		[service ssh]
+		server = 10.9.0.10:22
+		emulator = 20022
+		[service echo]
+		server = 10.9.0.10:7
+		emulator = 20007
+		[service echo6]
+		server = [fd09::10]:7
+		emulator = 20008
+		[service udp]
+		protocol = udp
+		server = 10.9.0.10:9000
+		emulator = 29000
+		[service udp6]
+		protocol = udp
+		server = [fd09::10]:9000
+		emulator = 29001
+		[service ping]
+		protocol = icmp
+		server = 10.9.0.10
+		emulator = 4096
+		[service ping6]
+		protocol = icmp
+		server = fd09::10
+		emulator = 8192
+	END
+	cat >"$WORK/$M.conf" <<-END
+		[holdfast]
+		role = mobile
+		id = laptop
+		$extra_m
+		[anchor home]
+		key = $WORK/key
+		points = $points
+		[uplink w1]
+		cost = 10
+		[uplink w2]
+		cost = 20
+	END
+}
+
+up() { # ns
+	in_ns "$1" "$BIN/holdfast" up -v --run-dir "$WORK/$1" "$WORK/$1.conf"
+}
+
+hf() { # ns verb args...
+	local ns=$1 verb=$2
+	shift 2
+	in_ns "$ns" "$BIN/holdfast" "$verb" --run-dir "$WORK/$ns" "$@"
+}
+
+finish() {
+	exit $FAILED
+}
