@@ -40,24 +40,32 @@ pass() { echo "PASS $1"; passed=$((passed + 1)); }
 fail() { echo "FAIL $1"; failed=$((failed + 1)); }
 skip() { echo "SKIP $1: $2"; skipped=$((skipped + 1)); }
 
-# item KERNEL NAME FILE COMMAND...: skipped where FILE, which it is about, is missing.
+# item KERNEL NAME FILES COMMAND...: skipped where one of FILES, which it is about, is missing.
 item() {
-	local kernel=$1 name=$2 file=$3 log status=0
+	local kernel=$1 name=$2 file log status=0
 
+	for file in $3; do
+		if [[ ! -e $file ]]; then
+			skip "$kernel $name" "there is no ${file#"$repository"/}"
+			return
+		fi
+	done
 	shift 3
-	if [[ ! -e $file ]]; then
-		skip "$kernel $name" "there is no ${file#"$repository"/}"
-		return
-	fi
 	log=$build/vm/check-$kernel-${name// /-}.log
 	mkdir -p "$build/vm"
 	# In the background, so that a signal need not wait for it.
-	"$vm/run.sh" "$kernel" -- "$@" >"$log" 2>&1 &
+	"$vm/run.sh" --timeout 600 "$kernel" -- "$@" >"$log" 2>&1 &
 	guest=$!
 	wait "$guest" || status=$?
 	guest=''
 	case $status in
-	0) pass "$kernel $name" ;;
+	0)
+		if grep -q '^SKIP ' "$log" && ! grep -q '^PASS ' "$log"; then
+			skip "$kernel $name" "$(grep -m 1 '^SKIP ' "$log")"
+		else
+			pass "$kernel $name"
+		fi
+		;;
 	77) skip "$kernel $name" "$(grep -v '^ *$' "$log" | tail -n 1)" ;;
 	*)
 		# A refused program's log is long and ends with what matters.
@@ -74,6 +82,7 @@ if [[ ${1:-} == --help ]]; then
 fi
 [[ $# -eq 0 ]] || kernels=("$@")
 
+cd "$repository"
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -84,8 +93,8 @@ for kernel in "${kernels[@]}"; do
 			"$vm/load.sh" "$build/bpf/$object.bpf.o"
 	done
 	item "$kernel" rows "$build/tests/bpf/rows" "$build/tests/bpf/rows"
-	item "$kernel" roam "$repository/tests/net/roam.sh" \
-		"$repository/tests/net/roam.sh" --netem "delay 10ms loss 1%"
+	item "$kernel" roam "tests/net/roam.sh $build/holdfastd $build/holdfast" \
+		env BIN="$build" tests/net/roam.sh --netem "delay 10ms loss 1%"
 done
 echo "$passed passed, $failed failed, $skipped skipped"
 [[ $failed -eq 0 ]]

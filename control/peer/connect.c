@@ -171,7 +171,7 @@ ssize_t connect_consume_request(const void *data, size_t len, uint32_t flows_max
 		return -EAGAIN;
 	}
 	bytes = need - sizeof(w);
-	if (bytes != 0) {
+	if (r.flow_count != 0) {
 		r.flows = malloc(bytes);
 		if (!r.flows)
 			return -ENOMEM;
@@ -290,7 +290,7 @@ ssize_t connect_consume_reply(const void *data, size_t len, struct connect_reply
 		return -EAGAIN;
 	}
 	bytes = (size_t)r.service_count * sizeof(*r.services);
-	if (bytes != 0) {
+	if (r.service_count != 0) {
 		r.services = malloc(bytes);
 		if (!r.services)
 			return -ENOMEM;

@@ -111,6 +111,9 @@ struct path *mobile_choose(struct assoc *a, const struct path *avoid)
 	for (struct path *p = a->paths; p; p = p->next) {
 		if (!mobile_usable(p) || (a->wanted_ifindex && p->ifindex != a->wanted_ifindex))
 			continue;
+		/* a planned switch has left it for good, whatever it looks like */
+		if (a->sm.state == SWITCH_OLD_LEFT && p == a->current)
+			continue;
 		if (!best || rank_of(p, avoid) < rank_of(best, avoid))
 			best = p;
 	}
@@ -148,10 +151,7 @@ static void points_changed(struct assoc *a)
 							    .usable = a->target != NULL});
 		}
 		if (a->sm.state == SWITCH_OLD_LEFT || a->sm.state == SWITCH_PATH_LOST) {
-			/* A planned switch has left this path for good, whatever its address does now. */
 			a->target = mobile_choose(a, a->current);
-			if (a->target == a->current && a->sm.state == SWITCH_OLD_LEFT)
-				a->target = NULL;
 			if (a->target)
 				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE,
 								    .usable = true});

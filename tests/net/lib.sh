@@ -198,3 +198,57 @@ hf() { # ns verb args...
 finish() {
 	exit $FAILED
 }
+
+# ---- links that die ---------------------------------------------------------
+
+# cut DEV: what crosses r by that access link vanishes without a trace; heal: no longer
+cut() {
+	in_ns "$R" nft -f - <<-END
+		table inet cut_$1 {
+			chain c {
+				type filter hook forward priority 0; policy accept;
+				iifname "$1" drop
+				oifname "$1" drop
+			}
+		}
+	END
+}
+heal() { in_ns "$R" nft delete table inet "cut_$1"; }
+
+# ---- programs ---------------------------------------------------------------
+
+# nginx in the server's namespace: $WORK/www on port 80, IPv4 and IPv6
+start_nginx() {
+	mkdir -p "$WORK/www" "$WORK/nginx"
+	chmod 755 "$WORK" "$WORK/www" "$WORK/nginx"
+	cat >"$WORK/nginx/nginx.conf" <<-END
+		daemon off; pid $WORK/nginx/pid; error_log $WORK/nginx/error.log; user root;
+		worker_processes 1;
+		events { worker_connections 4096; }
+		http {
+			access_log off; sendfile on; client_body_temp_path $WORK/nginx/b; proxy_temp_path $WORK/nginx/p;
+			fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u; scgi_temp_path $WORK/nginx/s;
+			client_max_body_size 0;
+			server { listen 80; listen [::]:80; root $WORK/www;
+				location /put/ { root $WORK/put; dav_methods PUT; create_full_put_path on; } }
+		}
+	END
+	in_ns "$S" nginx -c "$WORK/nginx/nginx.conf" >/dev/null 2>&1 &
+	wait_for 10 in_ns "$S" curl -sf -o /dev/null -m 1 http://127.0.0.1:80/ || wait_for 5 test -s "$WORK/nginx/pid"
+}
+
+# content NAME BYTES: a file of random content for the server
+content() {
+	head -c "$2" /dev/urandom >"$WORK/www/$1"
+}
+
+# value NS FILTER: of the status, by jq
+value() { hf "$1" status --json | jq -r "$2"; }
+current_if() { value "$M" '.assocs[0].paths[] | select(.use=="current") | .interface'; }
+current_local() { value "$M" '.assocs[0].paths[] | select(.use=="current") | .local'; }
+is() { [ "$("${@:2}")" = "$1" ]; }
+settled() { [ "$(value "$M" '.assocs[0].state')" = connected ] && [ "$(value "$A" '.assocs[0].state')" = connected ]; }
+validated() { value "$M" ".assocs[0].paths[] | select(.interface==\"$1\") | .validated" | grep -q true; }
+
+# stream ARGS...: tests/net/stream.py with Debian's Python
+stream() { /usr/bin/python3 "$HERE/stream.py" "$@"; }

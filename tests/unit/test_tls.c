@@ -44,7 +44,7 @@ static void N4_connect_over_tls(void **state)
 	w->answer.service_count = 2;
 	w->answer.points[0] = localhost;
 	w->answer.point_count = 1;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 
 	assert_int_equal(w->requests, 1);
@@ -79,10 +79,10 @@ static void N4_connect_over_tls(void **state)
 	proto_keys_free(mobile);
 	proto_keys_free(anchor);
 
-	WAIT(w, counts(w).open == 0);
-	assert_int_equal(counts(w).accepted, 1);
-	assert_int_equal(counts(w).connected, 1);
-	assert_int_equal(counts(w).failed, 0);
+	WAIT(w, world_counts(w).open == 0);
+	assert_int_equal(world_counts(w).accepted, 1);
+	assert_int_equal(world_counts(w).connected, 1);
+	assert_int_equal(world_counts(w).failed, 0);
 	assert_int_equal(w->failed, 0);
 }
 
@@ -91,9 +91,9 @@ static void N4_keys_differ_each_time(void **state)
 	uint8_t first[WIRE_EXPORT_LEN];
 	struct world *w = *state;
 
-	run_well(w);
+	world_run_well(w);
 	memcpy(first, w->exported, sizeof(first));
-	run_well(w);
+	world_run_well(w);
 	/* ephemeral Diffie-Hellman: the same PSK, other keys */
 	assert_memory_not_equal(first, w->exported, sizeof(first));
 	assert_memory_not_equal(w->exported, w->exported + 32, 32);
@@ -112,7 +112,7 @@ static void N18_connect_over_ipv6(void **state)
 	}
 	config.peer = config.local = localhost6;
 	config.port = tls_server_port(w->server, 1);
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 	assert_memory_equal(&w->ends.peer, &localhost6, 16);
 }
@@ -142,7 +142,7 @@ static void N19_largest_messages(void **state)
 	w->answer.point_count = 16;
 	config.request = &request;
 	config.timeout_ms = PATIENCE_MS;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 	assert_int_equal(w->request.flow_count, WIRE_CONNECT_FLOWS_MAX);
 	assert_memory_equal(w->request.flows, request.flows,
@@ -162,13 +162,13 @@ static void N4_refusal_reaches_the_mobile(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	w->answer = (struct connect_reply){.refusal = WIRE_REFUSAL_POOL};
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 	assert_int_equal(c.reply.refusal, WIRE_REFUSAL_POOL);
 	assert_string_equal(c.why, connect_refusal_text(WIRE_REFUSAL_POOL));
-	WAIT(w, counts(w).open == 0);
-	assert_int_equal(counts(w).refused, 1);
-	assert_int_equal(counts(w).connected, 0);
+	WAIT(w, world_counts(w).open == 0);
+	assert_int_equal(world_counts(w).refused, 1);
+	assert_int_equal(world_counts(w).connected, 0);
 }
 
 static void reply_may_come_later(void **state)
@@ -178,7 +178,7 @@ static void reply_may_come_later(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	w->hold = true;
-	start(w, &c, &config);
+	world_start(w, &c, &config);
 	WAIT(w, w->requests == 1);
 	for (int i = 0; i < 10; i++)
 		event_base_loop(w->base, EVLOOP_NONBLOCK);
@@ -196,7 +196,7 @@ static void reply_against_the_rules_becomes_a_refusal(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	w->hold = true;
-	start(w, &c, &config);
+	world_start(w, &c, &config);
 	WAIT(w, w->requests == 1);
 	w->answer.inactivity_ms = 0;
 	assert_int_equal(tls_session_reply(w->held[0], &w->answer), -EINVAL);
@@ -217,14 +217,14 @@ static void N4_wrong_key_is_refused(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	config.key = wrong;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -EACCES);
 	assert_int_equal(w->requests, 0);
 	assert_int_equal(w->failed, 1);
 	assert_non_null(strstr(w->why, "key"));
 	assert_string_equal(w->failed_identity, "mobile-1");
-	assert_int_equal(counts(w).auth, 1);
-	run_well(w);
+	assert_int_equal(world_counts(w).auth, 1);
+	world_run_well(w);
 }
 
 static void N4_unknown_identity_is_refused(void **state)
@@ -235,18 +235,18 @@ static void N4_unknown_identity_is_refused(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	config.identity = "stranger";
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -EACCES);
 	assert_string_equal(w->why, "no mobile of this name is known");
 	assert_string_equal(w->failed_identity, "stranger");
 	config = config_of(w, &c);
 	config.identity = "stranger";
 	config.key = zero; /* "no key" must not be a key */
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -EACCES);
 	assert_int_equal(w->requests, 0);
-	assert_int_equal(counts(w).auth, 2);
-	run_well(w);
+	assert_int_equal(world_counts(w).auth, 2);
+	world_run_well(w);
 }
 
 static void stranger_cannot_tell_names_from_keys(void **state)
@@ -270,7 +270,7 @@ static void stranger_cannot_tell_names_from_keys(void **state)
 		assert_int_equal(n, first_len);
 		assert_memory_equal(got, first, n);
 	}
-	assert_int_equal(counts(w).auth, 5);
+	assert_int_equal(world_counts(w).auth, 5);
 	assert_string_equal(w->failed_identity, ""); /* not printable, so not shown */
 }
 
@@ -311,10 +311,11 @@ static void silent_client_times_out(void **state)
 
 	tls_server_set_timeout(w->server, 50);
 	fd = stranger(w, INADDR_LOOPBACK);
-	WAIT(w, counts(w).timeouts == 1);
-	assert_true(closed(fd) || (event_base_loop(w->base, EVLOOP_NONBLOCK), closed(fd)));
+	WAIT(w, world_counts(w).timeouts == 1);
+	assert_true(stranger_closed(fd) ||
+		    (event_base_loop(w->base, EVLOOP_NONBLOCK), stranger_closed(fd)));
 	close(fd);
-	assert_int_equal(counts(w).open, 0);
+	assert_int_equal(world_counts(w).open, 0);
 	assert_int_equal(w->failed, 1);
 	assert_string_equal(w->why, "time was over before its handshake was done");
 }
@@ -330,7 +331,7 @@ static void silence_after_the_handshake_times_out(void **state)
 	bufferevent_write(s.bev, &half, sizeof(half) / 2);
 	WAIT(w, s.closed);
 	assert_string_equal(w->why, "time was over before its request was complete");
-	assert_int_equal(counts(w).timeouts, 1);
+	assert_int_equal(world_counts(w).timeouts, 1);
 	speaker_close(&s);
 }
 
@@ -361,11 +362,11 @@ static void garbage_is_refused(void **state)
 		answer_to(w, hello, len, got, sizeof(got));
 		hello[at] ^= 0xff;
 	}
-	assert_int_equal(counts(w).open, 0);
+	assert_int_equal(world_counts(w).open, 0);
 	assert_int_equal(w->requests, 0);
 	assert_int_equal(w->failed, 101);
 	tls_server_set_timeout(w->server, TLS_STEP_TIMEOUT_MS);
-	run_well(w);
+	world_run_well(w);
 }
 
 static void too_many_from_one_address(void **state)
@@ -376,17 +377,17 @@ static void too_many_from_one_address(void **state)
 
 	for (int i = 0; i < ALL; i++) {
 		fds[i] = stranger(w, INADDR_LOOPBACK + 1);
-		WAIT(w, counts(w).accepted == (uint64_t)i + 1);
-		assert_true(counts(w).open <= TLS_HANDSHAKES_SOURCE_MAX);
+		WAIT(w, world_counts(w).accepted == (uint64_t)i + 1);
+		assert_true(world_counts(w).open <= TLS_HANDSHAKES_SOURCE_MAX);
 	}
 	event_base_loop(w->base, EVLOOP_NONBLOCK);
-	assert_int_equal(counts(w).crowded, MORE);
+	assert_int_equal(world_counts(w).crowded, MORE);
 	/* the oldest gave way */
 	for (int i = 0; i < ALL; i++) {
-		assert_int_equal(closed(fds[i]), i < MORE);
+		assert_int_equal(stranger_closed(fds[i]), i < MORE);
 		close(fds[i]);
 	}
-	run_well(w);
+	world_run_well(w);
 }
 
 static void too_many_at_once(void **state)
@@ -397,17 +398,17 @@ static void too_many_at_once(void **state)
 
 	for (int i = 0; i < ALL; i++) {
 		fds[i] = stranger(w, INADDR_LOOPBACK + 1 + i % 8);
-		WAIT(w, counts(w).accepted == (uint64_t)i + 1);
-		assert_true(counts(w).open <= TLS_HANDSHAKES_MAX);
+		WAIT(w, world_counts(w).accepted == (uint64_t)i + 1);
+		assert_true(world_counts(w).open <= TLS_HANDSHAKES_MAX);
 	}
-	assert_int_equal(counts(w).open, TLS_HANDSHAKES_MAX);
-	assert_int_equal(counts(w).crowded, MORE);
+	assert_int_equal(world_counts(w).open, TLS_HANDSHAKES_MAX);
+	assert_int_equal(world_counts(w).crowded, MORE);
 	assert_int_equal(w->failed, MORE);
 	/* who has a key still gets in */
-	run_well(w);
+	world_run_well(w);
 	for (int i = 0; i < ALL; i++)
 		close(fds[i]);
-	WAIT(w, counts(w).open == 0);
+	WAIT(w, world_counts(w).open == 0);
 }
 
 /* ---- authenticated, but wrong ---- */
@@ -435,8 +436,8 @@ static void malformed_requests_are_refused(void **state)
 	expect_refusal(w, bytes, 72, WIRE_REFUSAL_MALFORMED);
 	assert_int_equal(w->requests, 0);
 	assert_int_equal(w->failed, 5);
-	assert_int_equal(counts(w).failed, 5);
-	assert_int_equal(counts(w).refused, 0);
+	assert_int_equal(world_counts(w).failed, 5);
+	assert_int_equal(world_counts(w).refused, 0);
 }
 
 static void anchors_own_limit_of_flows(void **state)
@@ -450,19 +451,19 @@ static void anchors_own_limit_of_flows(void **state)
 
 	for (int i = 0; i < 11; i++)
 		flows[i] = (struct wire_flow){.emulator = 1, .port = 1, .proto = 6};
-	assert_int_equal(tls_server_new(w->base, &ops, w, 10, &server), 0);
+	assert_int_equal(tls_server_new(w->base, &world_ops, w, 10, &server), 0);
 	assert_int_equal(tls_server_listen(server, &localhost, 0), 0);
 	request.flows = flows;
 	request.flow_count = 11;
 	config.request = &request;
 	config.port = tls_server_port(server, 0);
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 	assert_int_equal(c.reply.refusal, WIRE_REFUSAL_FLOWS);
 	assert_int_equal(w->requests, 0);
 	request.flow_count = 10;
 	c.done = false;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.reply.refusal, WIRE_REFUSAL_NONE);
 	tls_server_free(server);
 }
@@ -486,8 +487,8 @@ static void announcements_together_are_bounded(void **state)
 	assert_int_equal(w->requests, 0);
 	for (int i = 0; i < 4; i++)
 		speaker_close(&s[i]);
-	WAIT(w, counts(w).open == 0);
-	run_well(w); /* given back */
+	WAIT(w, world_counts(w).open == 0);
+	world_run_well(w); /* given back */
 }
 
 static void request_byte_by_byte(void **state)
@@ -539,13 +540,13 @@ static void mobile_that_leaves_before_the_reply(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	w->hold = true;
-	start(w, &c, &config);
+	world_start(w, &c, &config);
 	WAIT(w, w->requests == 1);
 	tls_client_cancel(c.tls);
 	WAIT(w, w->gone == 1);
 	assert_false(c.done);
 	assert_int_equal(w->failed, 1);
-	assert_int_equal(counts(w).open, 0);
+	assert_int_equal(world_counts(w).open, 0);
 }
 
 static void newer_connection_of_one_mobile_replaces_the_older(void **state)
@@ -555,14 +556,14 @@ static void newer_connection_of_one_mobile_replaces_the_older(void **state)
 	struct tls_client_config config = config_of(w, &one);
 
 	w->hold = true;
-	start(w, &one, &config);
+	world_start(w, &one, &config);
 	WAIT(w, w->requests == 1);
 	config = config_of(w, &other);
 	config.identity = "mobile-2";
-	start(w, &other, &config);
+	world_start(w, &other, &config);
 	WAIT(w, w->requests == 2);
 	config = config_of(w, &two);
-	start(w, &two, &config);
+	world_start(w, &two, &config);
 	WAIT(w, w->requests == 3);
 	assert_int_equal(w->gone, 1);
 	assert_null(w->held[0]);
@@ -587,16 +588,16 @@ static void sessions_are_bounded(void **state)
 		snprintf(names[i], sizeof(names[i]), "mobile-%d", i);
 		speaker_open(w, &s[i], names[i]);
 	}
-	WAIT(w, counts(w).open == TLS_SESSIONS_MAX);
+	WAIT(w, world_counts(w).open == TLS_SESSIONS_MAX);
 	config = config_of(w, &last);
 	config.identity = "mobile-last";
-	run(w, &last, &config);
+	world_run(w, &last, &config);
 	assert_int_equal(last.error, -ECONNRESET);
-	assert_int_equal(counts(w).crowded, 1);
+	assert_int_equal(world_counts(w).crowded, 1);
 	for (int i = 0; i < TLS_SESSIONS_MAX; i++)
 		speaker_close(&s[i]);
-	WAIT(w, counts(w).open == 0);
-	run_well(w);
+	WAIT(w, world_counts(w).open == 0);
+	world_run_well(w);
 }
 
 static void server_freed_tells_who_waits(void **state)
@@ -606,7 +607,7 @@ static void server_freed_tells_who_waits(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	w->hold = true;
-	start(w, &c, &config);
+	world_start(w, &c, &config);
 	WAIT(w, w->requests == 1);
 	tls_server_free(w->server);
 	w->server = NULL;

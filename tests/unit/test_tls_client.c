@@ -17,9 +17,9 @@ static void client_meets_nobody(void **state)
 	struct world *w = *state;
 	struct client c;
 	struct tls_client_config config = config_of(w, &c);
-	int fd = listening(&config.port); /* bound only */
+	int fd = bound_socket(&config.port); /* bound only */
 
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -ECONNREFUSED);
 	assert_non_null(strstr(c.why, "refused"));
 	close(fd);
@@ -30,11 +30,11 @@ static void client_meets_silence(void **state)
 	struct world *w = *state;
 	struct client c;
 	struct tls_client_config config = config_of(w, &c);
-	int fd = listening(&config.port);
+	int fd = bound_socket(&config.port);
 
 	assert_int_equal(listen(fd, 1), 0);
 	config.timeout_ms = 50;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -ETIMEDOUT);
 	assert_string_equal(c.why, "time was over before the TLS handshake was done");
 	close(fd);
@@ -43,7 +43,7 @@ static void client_meets_silence(void **state)
 	config = config_of(w, &c);
 	config.timeout_ms = 300;
 	config.identity = "mobile-2";
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -ETIMEDOUT);
 	assert_string_equal(c.why, "time was over before it replied");
 }
@@ -53,10 +53,10 @@ static void meet(struct world *w, const void *bytes, size_t len, int error)
 {
 	struct client c;
 	struct tls_client_config config = config_of(w, &c);
-	int fd = listening(&config.port), other;
+	int fd = bound_socket(&config.port), other;
 
 	assert_int_equal(listen(fd, 1), 0);
-	start(w, &c, &config);
+	world_start(w, &c, &config);
 	while ((other = accept4(fd, NULL, NULL, SOCK_CLOEXEC)) < 0)
 		event_base_loop(w->base, EVLOOP_NONBLOCK);
 	/* wait for the greeting, so that the close is no reset */
@@ -131,8 +131,8 @@ static void client_meets_a_certificate(void **state)
 	assert_int_equal(SSL_CTX_use_certificate(i.ctx, cert), 1);
 	assert_int_equal(SSL_CTX_use_PrivateKey(i.ctx, key), 1);
 	l = evconnlistener_new(w->base, impostor_accept, &i, LEV_OPT_CLOSE_ON_FREE, 1,
-			       listening(&config.port));
-	run(w, &c, &config);
+			       bound_socket(&config.port));
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, -EPROTO);
 	assert_non_null(strstr(c.why, "certificate"));
 	evconnlistener_free(l);
@@ -175,7 +175,7 @@ static void client_refuses_bad_arguments(void **state)
 #undef REFUSED
 	event_base_loop(w->base, EVLOOP_NONBLOCK);
 	assert_false(c.done);
-	assert_int_equal(counts(w).accepted, 0);
+	assert_int_equal(world_counts(w).accepted, 0);
 }
 
 static void client_on_an_interface(void **state)
@@ -186,7 +186,7 @@ static void client_on_an_interface(void **state)
 
 	config.ifindex = 1; /* lo */
 	config.local = localhost;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 }
 
@@ -199,7 +199,7 @@ static void cancel_at_every_turn(void **state)
 		struct client c;
 		struct tls_client_config config = config_of(w, &c);
 
-		start(w, &c, &config);
+		world_start(w, &c, &config);
 		for (int i = 0; i < turns && !c.done; i++)
 			event_base_loop(w->base, EVLOOP_ONCE);
 		if (c.done)
@@ -209,8 +209,8 @@ static void cancel_at_every_turn(void **state)
 			event_base_loop(w->base, EVLOOP_NONBLOCK);
 		assert_false(c.done);
 	}
-	WAIT(w, counts(w).open == 0);
-	run_well(w);
+	WAIT(w, world_counts(w).open == 0);
+	world_run_well(w);
 }
 
 static void cancel_within_done_does_nothing(void **state)
@@ -220,7 +220,7 @@ static void cancel_within_done_does_nothing(void **state)
 	struct tls_client_config config = config_of(w, &c);
 
 	c.cancel_inside = true;
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 }
 
@@ -259,7 +259,7 @@ static void listens_on_every_address_of_both_families(void **state)
 		config = config_of(w, &c);
 		config.peer = i ? localhost6 : localhost;
 		config.port = port;
-		run(w, &c, &config);
+		world_run(w, &c, &config);
 		assert_int_equal(c.error, 0);
 		assert_memory_equal(&w->ends.local, &config.peer, 16);
 	}
@@ -271,9 +271,9 @@ static void listens_on_a_given_descriptor(void **state)
 	struct client c;
 	struct tls_client_config config = config_of(w, &c);
 
-	assert_int_equal(tls_server_listen_fd(w->server, listening(&config.port)), 0);
+	assert_int_equal(tls_server_listen_fd(w->server, bound_socket(&config.port)), 0);
 	assert_int_equal(tls_server_port(w->server, 1), config.port);
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_int_equal(c.error, 0);
 	assert_int_equal(tls_server_listen_fd(w->server, open("/dev/null", O_RDONLY)), -ENOTSOCK);
 }

@@ -71,9 +71,9 @@ static void on_failed(void *arg, const char *why, const char *identity, const st
 	snprintf(w->failed_identity, sizeof(w->failed_identity), "%s", identity);
 }
 
-const struct tls_server_ops ops = {lookup_key, on_request, on_gone, on_failed};
+const struct tls_server_ops world_ops = {lookup_key, on_request, on_gone, on_failed};
 
-struct tls_counts counts(const struct world *w)
+struct tls_counts world_counts(const struct world *w)
 {
 	struct tls_counts c;
 
@@ -102,7 +102,7 @@ int world_setup(void **state)
 					   .inactivity_ms = 5678,
 					   .host4 = {.b = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 9}}};
 	*state = w;
-	if (tls_server_new(w->base, &ops, w, 0, &w->server) < 0 ||
+	if (tls_server_new(w->base, &world_ops, w, 0, &w->server) < 0 ||
 	    tls_server_listen(w->server, &localhost, 0) < 0)
 		return -1;
 	w->port = tls_server_port(w->server, 0);
@@ -163,24 +163,24 @@ struct tls_client_config config_of(struct world *w, struct client *c)
 					  .arg = c};
 }
 
-void start(struct world *w, struct client *c, const struct tls_client_config *config)
+void world_start(struct world *w, struct client *c, const struct tls_client_config *config)
 {
 	assert_int_equal(tls_client_connect(w->base, config, &c->tls), 0);
 	assert_false(c->done);
 }
 
-void run(struct world *w, struct client *c, const struct tls_client_config *config)
+void world_run(struct world *w, struct client *c, const struct tls_client_config *config)
 {
-	start(w, c, config);
+	world_start(w, c, config);
 	WAIT(w, c->done);
 }
 
-void run_well(struct world *w)
+void world_run_well(struct world *w)
 {
 	struct client c;
 	struct tls_client_config config = config_of(w, &c);
 
-	run(w, &c, &config);
+	world_run(w, &c, &config);
 	assert_string_equal(c.why, connect_refusal_text(WIRE_REFUSAL_NONE));
 	assert_int_equal(c.error, 0);
 	connect_reply_clear(&c.reply);
@@ -203,7 +203,7 @@ int stranger(struct world *w, uint32_t source)
 	return fd;
 }
 
-bool closed(int fd)
+bool stranger_closed(int fd)
 {
 	uint8_t bytes[256];
 	ssize_t n;
@@ -314,7 +314,7 @@ void expect_refusal(struct world *w, const void *bytes, size_t len, enum wire_re
 	assert_int_equal(connect_consume_reply(evbuffer_pullup(s.heard, -1), n, &reply, &need), n);
 	assert_int_equal(reply.refusal, why);
 	speaker_close(&s);
-	WAIT(w, counts(w).open == 0);
+	WAIT(w, world_counts(w).open == 0);
 }
 
 size_t hello_of(const char *identity, const uint8_t *key, uint8_t *ret, size_t size)
@@ -334,7 +334,7 @@ size_t hello_of(const char *identity, const uint8_t *key, uint8_t *ret, size_t s
 	return n;
 }
 
-int listening(uint16_t *port)
+int bound_socket(uint16_t *port)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(at);

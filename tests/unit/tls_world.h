@@ -58,7 +58,7 @@ struct world {
 
 extern const struct hf_addr localhost;
 extern const struct hf_addr localhost6;
-extern const struct tls_server_ops ops;
+extern const struct tls_server_ops world_ops;
 extern const struct connect_request small_request;
 
 #define WAIT(w, condition)                                                                         \
@@ -80,21 +80,21 @@ struct speaker {
 	bool shaken, closed;
 };
 
-struct tls_counts counts(const struct world *w);
+struct tls_counts world_counts(const struct world *w);
 /* cmocka fixture: *state is a struct world whose server listens on 127.0.0.1, `port`. */
 int world_setup(void **state);
 int world_teardown(void **state);
 /* A client that will do well; resets `c`. */
 struct tls_client_config config_of(struct world *w, struct client *c);
-void start(struct world *w, struct client *c, const struct tls_client_config *config);
+void world_start(struct world *w, struct client *c, const struct tls_client_config *config);
 /* ... until it is done */
-void run(struct world *w, struct client *c, const struct tls_client_config *config);
+void world_run(struct world *w, struct client *c, const struct tls_client_config *config);
 /* An honest mobile gets in. */
-void run_well(struct world *w);
+void world_run_well(struct world *w);
 /* A connected, non-blocking socket from address `source` (host order). */
 int stranger(struct world *w, uint32_t source);
 /* Did the server close it? Throws away what it said. */
-bool closed(int fd);
+bool stranger_closed(int fd);
 /* All that the server says to these bytes until it closes; the length. */
 size_t answer_to(struct world *w, const void *bytes, size_t len, uint8_t *ret, size_t size);
 SSL *speaker_ssl(struct speaker *s, const char *identity, const uint8_t *key);
@@ -105,7 +105,7 @@ void expect_refusal(struct world *w, const void *bytes, size_t len, enum wire_re
 /* A ClientHello as one would send who has this identity and key; its length. */
 size_t hello_of(const char *identity, const uint8_t *key, uint8_t *ret, size_t size);
 /* A bound socket on 127.0.0.1 that nobody listens on yet. */
-int listening(uint16_t *port);
+int bound_socket(uint16_t *port);
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Limits, counters, stamps and events: what a packet leaves in the maps.
+ */
+#include <arpa/inet.h>
+#include <string.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "tests/bpf/env.h"
+
+#define SYN    "N1 N2 SYN of the mobile opens a flow at the anchor v4"
+#define UP     "N1 N18 decode anchor tcp v4 64 octets"
+#define DOWN   "N1 N18 encode anchor tcp v4 64 octets"
+#define BULK   "N1 N18 encode mobile tcp v4 1200 octets"
+#define BULK_IN "N1 N18 decode mobile tcp v4 1200 octets"
+#define REPLY  "M3 a reply goes to the daemon anchor v4"
+#define PING   "N1 N18 echo v4 request opens a flow at the mobile, 0 octets"
+#define SEGMENT_HEADERS 52 /* IPv4, TCP with time stamps */
+
+struct seen {
+	int fresh, refused;
+	struct hf_event last;
+};
+
+static int see(void *ctx, void *data, size_t len)
+{
+	struct seen *seen = ctx;
+
+	if (len < sizeof(seen->last))
+		return 0;
+	memcpy(&seen->last, data, sizeof(seen->last));
+	seen->fresh += seen->last.type == HF_EVENT_FLOW_NEW;
+	seen->refused += seen->last.type == HF_EVENT_FLOW_REFUSED;
+	return 0;
+}
+
+/* Events since the last call. */
+static struct seen events(struct env *env)
+{
+	struct seen seen = {};
+	struct ring_buffer *ring = ring_buffer__new(env_map(env, "events"), see, &seen, NULL);
+
+	if (ring)
+		ring_buffer__consume(ring);
+	ring_buffer__free(ring);
+	return seen;
+}
+
+static struct assoc_val assoc(struct env *env)
+{
+	struct assoc_val val = {};
+	__u32 index = ENV_ASSOC;
+
+	bpf_map_lookup_elem(env_map(env, "assocs"), &index, &val);
+	return val;
+}
+
+static struct path_val path(struct env *env)
+{
+	struct path_val val = {};
+	__u32 index = ENV_PATH;
+
+	bpf_map_lookup_elem(env_map(env, "paths"), &index, &val);
+	return val;
+}
+
+static struct flow_val flow(struct env *env, __be16 port)
+{
+	struct flow_key key = { .assoc = ENV_ASSOC, .port = port,
+				.service = env_service(4, IPPROTO_TCP) };
+	struct flow_val val = {};
+
+	bpf_map_lookup_elem(env_map(env, "flows"), &key, &val);
+	return val;
+}
+
+static int pass(struct env *env, enum row_hook hook, bool xdp, const __u8 *packet, __u32 len)
+{
+	struct run run;
+
+	if (!env_run(env, hook, xdp, env_ifindex(env, hook, 0), packet, len, &run))
+		return -2;
+	return run.verdict;
+}
+
+/* The packet of a row with another source port; UDP and TCP have no checksum to be checked here. */
+static const __u8 *from_port(const char *row, __u16 port, __u32 *ret_len)
+{
+	static __u8 copy[ENV_PACKET];
+	__be16 wire = htons(port);
+
+	memcpy(copy, row_packet(row, ret_len), *ret_len);
+	memcpy(copy + 14 + 20, &wire, 2);
+	return copy;
+}
+
+static void test_full(struct env *env, bool xdp)
+{
+	const char *name = xdp ? "N19 full map refuses new flows, touches none (XDP)"
+			       : "N19 full map refuses new flows, touches none (tc)";
+	struct flow_val val = { .bytes_up = 5 };
+	int fd = env_map(env, "flows"), verdict, live = 0;
+	__u32 len, before;
+	const __u8 *syn = row_packet(SYN, &len);
+	struct flow_key key;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
+	for (__u32 i = 0; i < ENV_FLOWS; i++) {
+		key = (struct flow_key){ .assoc = 99, .port = i, .service = 1 };
+		bpf_map_update_elem(fd, &key, &val, BPF_NOEXIST);
+	}
+	before = env_count(env, HF_REASON_FLOWS_FULL);
+	verdict = pass(env, ROW_DECODE, xdp, syn, len);
+	for (__u32 i = 0; i < ENV_FLOWS; i++) {
+		key = (struct flow_key){ .assoc = 99, .port = i, .service = 1 };
+		live += !bpf_map_lookup_elem(fd, &key, &val) && val.bytes_up == 5;
+	}
+	env_say(verdict == (xdp ? XDP_PASS : TC_ACT_SHOT) && live == ENV_FLOWS &&
+			assoc(env).flows == 0 &&
+			env_count(env, HF_REASON_FLOWS_FULL) - before == !xdp,
+		name, "verdict %d, %d live, counter %u", verdict, live, assoc(env).flows);
+}
+
+static void test_limit(struct env *env)
+{
+	__u32 index = ENV_ASSOC, len;
+	int opened = 0, refused = 0, verdict;
+	struct assoc_val val;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
+	val = assoc(env);
+	val.max_flows = 5;
+	bpf_map_update_elem(env_map(env, "assocs"), &index, &val, 0);
+	for (int twice = 0; twice < 2; twice++) {
+		for (int port = 1000; port < 1020; port++) {
+			const __u8 *syn = from_port(SYN, port, &len);
+
+			verdict = pass(env, ROW_DECODE, false, syn, len);
+			opened += verdict == TC_ACT_REDIRECT;
+			refused += verdict == TC_ACT_SHOT;
+		}
+	}
+	env_say(opened == 10 && refused == 30 && assoc(env).flows == 5,
+		"N19 limit of an association holds, repeated SYNs do not count twice",
+		"%d opened, %d refused, counter %u", opened, refused, assoc(env).flows);
+}
+
+static void test_events(struct env *env)
+{
+	__u32 len;
+	const __u8 *syn = from_port(SYN, 1234, &len);
+	struct seen seen;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
+	events(env);
+	pass(env, ROW_DECODE, false, syn, len);
+	seen = events(env);
+	env_say(seen.fresh == 1 && seen.last.assoc == ENV_ASSOC && seen.last.port == htons(1234) &&
+			seen.last.service == env_service(4, IPPROTO_TCP) && seen.last.time_ns,
+		"N19 a new flow is announced to the daemon", "%d events", seen.fresh);
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_LIMIT);
+	for (int i = 0; i < 50; i++)
+		pass(env, ROW_DECODE, false, syn, len);
+	seen = events(env);
+	/* at most one a second: an earlier test may have used this one's, or a second may end in between */
+	env_say(seen.refused <= 2 && assoc(env).flows == 7,
+		"N19 refusals are announced at most once a second", "%d events", seen.refused);
+}
+
+static void test_counters(struct env *env)
+{
+	struct path_val was, is;
+	struct run run;
+	__u32 len;
+	const __u8 *packet = row_packet(BULK, &len);
+
+	env_reset(env, HF_ROLE_MOBILE, 4, ROW_FLOW);
+	was = path(env);
+	pass(env, ROW_ENCODE, false, packet, len);
+	is = path(env);
+	env_say(is.tx_packets - was.tx_packets == 1 && is.tx_bytes - was.tx_bytes == len - 14 &&
+			is.last_tx_ns && !is.rx_packets && !is.last_rx_ns,
+		"M3 N5 one packet is counted and stamped when it is sent", "%llu packets",
+		(unsigned long long)is.tx_packets);
+
+	/* 1200 octets in segments of 500: 3 of them, two more headers */
+	for (int known = 0; known < 2; known++) {
+		was = path(env);
+		env_run_gso(env, ROW_ENCODE, packet, len, 500, known ? 3 : 0, &run);
+		is = path(env);
+		env_say(run.verdict == TC_ACT_REDIRECT && is.tx_packets - was.tx_packets == 3 &&
+				is.tx_bytes - was.tx_bytes == len - 14 + 2 * SEGMENT_HEADERS,
+			known ? "N5 GSO packet is counted by its segments"
+			      : "N5 GSO packet is counted by its segments, which it does not tell",
+			"%llu packets, %llu octets",
+			(unsigned long long)(is.tx_packets - was.tx_packets),
+			(unsigned long long)(is.tx_bytes - was.tx_bytes));
+	}
+	packet = row_packet(BULK_IN, &len);
+	was = path(env);
+	env_run_gso(env, ROW_DECODE, packet, len, 500, 3, &run);
+	is = path(env);
+	env_say(is.rx_packets - was.rx_packets == 3 &&
+			is.rx_bytes - was.rx_bytes == len - 14 + 2 * SEGMENT_HEADERS && is.last_rx_ns,
+		"N5 what GRO put together is counted by its segments", "%llu packets",
+		(unsigned long long)(is.rx_packets - was.rx_packets));
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	packet = row_packet(REPLY, &len);
+	pass(env, ROW_DECODE, false, packet, len);
+	is = path(env);
+	env_say(is.last_rx_ns && !is.rx_packets && !is.rx_bytes,
+		"M3 control packets stamp a path and are not counted", "%llu packets",
+		(unsigned long long)is.rx_packets);
+}
+
+static void test_flow_state(struct env *env)
+{
+	__be16 port = env_port(4, IPPROTO_TCP);
+	__u32 len, up, down;
+	struct flow_val val;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	pass(env, ROW_DECODE, false, row_packet(UP, &up), up);
+	pass(env, ROW_ENCODE, false, row_packet(DOWN, &down), down);
+	val = flow(env, port);
+	env_say(val.bytes_up == up - 14 && val.bytes_down == down - 14 && val.tcp_up == HF_TCP_ACK &&
+			val.tcp_down == HF_TCP_ACK && val.last_up > 1 && val.last_down > 1,
+		"N1 a flow keeps octets, flags and times of both directions", "%llu up, %llu down",
+		(unsigned long long)val.bytes_up, (unsigned long long)val.bytes_down);
+
+	/* RFC 5382: the mobile may use a port again at once when both have said FIN */
+	val.tcp_up = val.tcp_down = HF_TCP_SYN | HF_TCP_ACK | HF_TCP_FIN;
+	bpf_map_update_elem(env_map(env, "flows"),
+			    &(struct flow_key){ .assoc = ENV_ASSOC, .port = port,
+						.service = env_service(4, IPPROTO_TCP) },
+			    &val, 0);
+	pass(env, ROW_DECODE, false, row_packet(SYN, &len), len);
+	val = flow(env, port);
+	env_say(val.tcp_up == HF_TCP_SYN && !val.tcp_down,
+		"N1 SYN on a finished flow starts it anew", "flags %x, %x", val.tcp_up, val.tcp_down);
+}
+
+static void test_echo(struct env *env)
+{
+	int sent = 0, refused = 0, verdict;
+	__u8 ping[ENV_PACKET], used[256] = {};
+	__u32 len, different = 0;
+	struct run run;
+
+	env_reset(env, HF_ROLE_MOBILE, 4, 0);
+	memcpy(ping, row_packet(PING, &len), len);
+	/* inner identifiers that all want the same place in the block of 256; the map of flows is as large */
+	for (int i = 0; i < 257; i++) {
+		ping[14 + 24] = i >> 1;
+		ping[14 + 25] = i & 1 ? 0x10 : 0x11;
+		if (i == 256)
+			ping[14 + 25] = 0x12;
+		if (!env_run(env, ROW_ENCODE, false, env_ifindex(env, ROW_ENCODE, 0), ping, len, &run))
+			continue;
+		verdict = run.verdict;
+		sent += verdict == TC_ACT_REDIRECT;
+		refused += verdict == TC_ACT_OK;
+		if (verdict == TC_ACT_REDIRECT)
+			different += !used[run.data[14 + 25]]++ && run.data[14 + 24] == 0x42;
+	}
+	env_say(sent == 256 && refused == 1 && different == 256 && assoc(env).flows == 256,
+		"N1 256 echo identifiers a service, no two alike, then refused",
+		"%d sent, %d refused, %u different, %u flows", sent, refused, different,
+		assoc(env).flows);
+}
+
+void test_limits(struct env *env)
+{
+	test_full(env, false);
+	test_full(env, true);
+	test_limit(env);
+	test_events(env);
+	test_counters(env);
+	test_flow_state(env);
+	test_echo(env);
+}

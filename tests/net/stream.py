@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Numbered UDP datagrams in both directions, and a TCP echo, for the tests in namespaces.
+
+  stream.py udp-server ADDR PORT              answers every datagram of a client with a numbered one
+  stream.py udp-client ADDR PORT PPS STOPFILE sends PPS datagrams a second until STOPFILE exists, then
+                                              prints one line of JSON: what was sent, what came back, the
+                                              longest pause, what is missing, doubled, swapped or corrupt
+  stream.py tcp-echo ADDR PORT                echoes on every connection
+  stream.py tcp-hold ADDR PORT COUNT READY STOP
+                                              opens COUNT connections, touches READY, and when STOP exists
+                                              exchanges known bytes on each; prints JSON {"ok": n, "bad": n}
+"""
+import json
+import os
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+import zlib
+
+SO_RCVBUFFORCE = 33  # Python does not name it
+HEAD = struct.Struct("!QII")  # number, length, CRC of the rest
+
+
+def family(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
+def pack(number, size):
+    body = (number.to_bytes(8, "big") * (size // 8 + 1))[:size]
+    return HEAD.pack(number, size, zlib.crc32(body)) + body
+
+
+def unpack(data):
+    """The number, or None where a byte is wrong."""
+    if len(data) < HEAD.size:
+        return None
+    number, size, crc = HEAD.unpack_from(data)
+    body = data[HEAD.size:]
+    if len(body) != size or zlib.crc32(body) != crc or data != pack(number, size):
+        return None
+    return number
+
+
+class Tally:
+    def __init__(self):
+        self.seen = set()
+        self.highest = -1
+        self.doubled = self.swapped = self.corrupt = 0
+        self.last = None
+        self.pause = 0.0
+
+    def take(self, data):
+        now = time.monotonic()
+        if self.last is not None:
+            self.pause = max(self.pause, now - self.last)
+        self.last = now
+        number = unpack(data)
+        if number is None:
+            self.corrupt += 1
+        elif number in self.seen:
+            self.doubled += 1
+        else:
+            self.seen.add(number)
+            if number < self.highest:
+                self.swapped += 1
+            self.highest = max(self.highest, number)
+        return number
+
+    def report(self, sent):
+        return {"sent": sent, "received": len(self.seen), "lost": sent - len(self.seen),
+                "doubled": self.doubled, "swapped": self.swapped, "corrupt": self.corrupt,
+                "pause_ms": round(self.pause * 1000, 2)}
+
+
+def udp_server(addr, port):
+    s = socket.socket(family(addr), socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+    s.bind((addr, int(port)))
+    tallies = {}
+    while True:
+        data, peer = s.recvfrom(65535)
+        if data == b"report":
+            t = tallies.pop(peer, Tally())
+            s.sendto(b"report" + json.dumps(t.report(t.highest + 1)).encode(), peer)
+            continue
+        t = tallies.setdefault(peer, Tally())
+        number = t.take(data)
+        if number is not None:
+            s.sendto(pack(number, 100 + number % 900), peer)
+
+
+def udp_client(addr, port, pps, stop):
+    s = socket.socket(family(addr), socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+    s.connect((addr, int(port)))
+    down, sent = Tally(), 0
+    interval = 1 / float(pps)
+    report = []
+
+    def receive():
+        while True:
+            try:
+                data = s.recv(65535)
+            except ConnectionRefusedError:
+                continue
+            except OSError:
+                return
+            if data.startswith(b"report"):
+                report.append(json.loads(data[6:]))
+                return
+            down.take(data)
+
+    reader = threading.Thread(target=receive, daemon=True)
+    reader.start()
+    start = time.monotonic()
+    while not os.path.exists(stop):
+        try:
+            s.send(pack(sent, 100 + sent % 900))
+        except OSError:
+            pass
+        sent += 1
+        wait = start + sent * interval - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+    end = time.monotonic() + 10
+    while len(down.seen) < sent and time.monotonic() < end and time.monotonic() - (down.last or 0) < 1.0:
+        time.sleep(0.01)
+    while not report and time.monotonic() < end:
+        s.send(b"report")
+        reader.join(0.2)
+    print(json.dumps({"up": report[0] if report else None, "down": down.report(sent)}))
+
+
+def tcp_echo(addr, port):
+    l = socket.socket(family(addr), socket.SOCK_STREAM)
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.bind((addr, int(port)))
+    l.listen(4096)
+    sel = selectors.DefaultSelector()
+    sel.register(l, selectors.EVENT_READ)
+    while True:
+        for key, _ in sel.select():
+            if key.fileobj is l:
+                c, _ = l.accept()
+                sel.register(c, selectors.EVENT_READ)
+                continue
+            try:
+                data = key.fileobj.recv(65536)
+                if data:
+                    key.fileobj.sendall(data)
+            except OSError:
+                data = b""
+            if not data:
+                sel.unregister(key.fileobj)
+                key.fileobj.close()
+
+
+def tcp_hold(addr, port, count, ready, stop):
+    conns, ok = [], 0
+    for _ in range(int(count)):
+        conns.append(socket.create_connection((addr, int(port)), timeout=20))
+    for n, c in enumerate(conns):
+        c.sendall(b"first %d\n" % n)
+        ok += c.makefile("rb").readline() == b"first %d\n" % n
+    assert ok == len(conns), "not even at the beginning"
+    open(ready, "w").close()
+    while not os.path.exists(stop):
+        time.sleep(0.02)
+    ok = 0
+    for n, c in enumerate(conns):
+        try:
+            c.sendall(b"last %d\n" % n)
+            ok += c.makefile("rb").readline() == b"last %d\n" % n
+        except OSError:
+            pass
+    print(json.dumps({"ok": ok, "bad": len(conns) - ok}))
+
+
+if __name__ == "__main__":
+    verb = {"udp-server": udp_server, "udp-client": udp_client, "tcp-echo": tcp_echo, "tcp-hold": tcp_hold}
+    if len(sys.argv) < 2 or sys.argv[1] not in verb:
+        sys.exit(__doc__)
+    verb[sys.argv[1]](*sys.argv[2:])
