@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 #define TEXT_MAX (INET6_ADDRSTRLEN + 2) /* with brackets */
 
@@ -132,7 +132,7 @@ const char *addr_format(const struct hf_addr *a, char buf[static INET6_ADDRSTRLE
 
 bool addr_is_loopback(const struct hf_addr *a)
 {
-	static const struct hf_addr one = { .b = { [15] = 1 } };
+	static const struct hf_addr one = {.b = {[15] = 1}};
 
 	return addr_is_v4(a) ? a->b[12] == 127 : addr_equal(a, &one);
 }
@@ -165,7 +165,8 @@ bool addr_in_prefix(const struct hf_addr *a, const struct hf_addr *prefix, unsig
 	whole = len / 8;
 	if (memcmp(a->b, prefix->b, whole) != 0)
 		return false;
-	return len % 8 == 0 || ((a->b[whole] ^ prefix->b[whole]) & (0xff00u >> (len % 8)) & 0xff) == 0;
+	return len % 8 == 0 ||
+	       ((a->b[whole] ^ prefix->b[whole]) & (0xff00u >> (len % 8)) & 0xff) == 0;
 }
 
 bool addr_prefix_overlap(const struct hf_addr *a, unsigned int alen, const struct hf_addr *b,

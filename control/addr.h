@@ -31,7 +31,7 @@ const char *addr_format(const struct hf_addr *a, char buf[static INET6_ADDRSTRLE
 bool addr_is_v4(const struct hf_addr *a);
 bool addr_is_zero(const struct hf_addr *a); /* "none" */
 bool addr_equal(const struct hf_addr *a, const struct hf_addr *b);
-int addr_family(const struct hf_addr *a); /* AF_INET or AF_INET6 */
+int addr_family(const struct hf_addr *a);        /* AF_INET or AF_INET6 */
 unsigned int addr_bits(const struct hf_addr *a); /* 32 or 128 */
 
 /* Global or private unicast: not none, unspecified, loopback, multicast, broadcast,

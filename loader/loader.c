@@ -125,8 +125,14 @@ int loader_open(const struct loader_options *options, bool own, struct loader **
 	*ret_loader = l;
 	return 0;
 out:
-	if (lock >= 0 && !l->adopted)
+	if (lock >= 0 && !l->adopted) {
 		place_remove(&l->place); /* folders that stayed empty */
+		if (access(l->place.base, F_OK) < 0) {
+			if (own)
+				lock_forget(&l->place, LOCK_OWNER);
+			lock_forget(&l->place, LOCK_CHANGE);
+		}
+	}
 	if (lock >= 0)
 		close(lock);
 	loader_close(l);
@@ -238,6 +244,10 @@ int loader_remove(struct loader *l, struct loader_error *err)
 		ret = lock = lock_take(&l->place, LOCK_CHANGE, err);
 	if (ret >= 0)
 		ret = remove_place(&l->place, err);
+	if (ret == 0) {
+		lock_forget(&l->place, LOCK_OWNER);
+		lock_forget(&l->place, LOCK_CHANGE);
+	}
 	if (lock >= 0)
 		close(lock);
 	if (owner >= 0)
@@ -281,6 +291,10 @@ int loader_purge(const char *name, const char *pin_root, struct loader_error *er
 	if (ret == 0 && !found)
 		ret = error_set(err, -ENOENT, "nothing is pinned for the instance \"%s\" in %s",
 				name, p.root);
+	if (ret == 0 || !found) {
+		lock_forget(&p, LOCK_OWNER);
+		lock_forget(&p, LOCK_CHANGE);
+	}
 out:
 	if (lock >= 0)
 		close(lock);

@@ -145,36 +145,64 @@ void place_remove(const struct place *p)
 	rmdir(p->root);
 }
 
-int lock_take(const struct place *p, enum lock_kind kind, struct loader_error *err)
-{
-	char path[sizeof(LOCK_FOLDER) + sizeof(p->root) + sizeof(p->name) + 32];
-	char *c;
-	int fd;
+struct lock_path {
+	char text[sizeof(LOCK_FOLDER) + sizeof(((struct place *)0)->root) + LOADER_NAME_MAX + 32];
+};
 
-	if (mkdir(LOCK_FOLDER, 0755) < 0 && errno != EEXIST)
-		return error_set(err, errno == EACCES ? -EPERM : -errno,
-				 "cannot make the folder " LOCK_FOLDER ": %s", strerror(errno));
-	snprintf(path, sizeof(path), LOCK_FOLDER "/%s:%s.%s", p->root + 1, p->name,
+static struct lock_path lock_path(const struct place *p, enum lock_kind kind)
+{
+	struct lock_path path;
+	char *c;
+
+	snprintf(path.text, sizeof(path.text), LOCK_FOLDER "/%s:%s.%s", p->root + 1, p->name,
 		 kind == LOCK_OWNER ? "owner" : "lock");
-	for (c = path + sizeof(LOCK_FOLDER); *c; c++)
+	for (c = path.text + sizeof(LOCK_FOLDER); *c; c++)
 		if (*c == '/')
 			*c = '-';
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return error_set(err, errno == EACCES ? -EPERM : -errno,
-				 "cannot open the lock %s: %s", path, strerror(errno));
-	while (flock(fd, LOCK_EX | (kind == LOCK_OWNER ? LOCK_NB : 0)) < 0) {
-		int code = -errno;
+	return path;
+}
 
-		if (code == -EINTR)
-			continue;
+/* The file may have been removed, and made anew, while we waited for it. */
+static bool lock_has_name(int fd, const char *path)
+{
+	struct stat held, named;
+
+	return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
+	       held.st_dev == named.st_dev;
+}
+
+int lock_take(const struct place *p, enum lock_kind kind, struct loader_error *err)
+{
+	const struct lock_path path = lock_path(p, kind);
+	int fd, code;
+
+	for (;;) {
+		if (mkdir(LOCK_FOLDER, 0755) < 0 && errno != EEXIST)
+			return error_set(err, errno == EACCES ? -EPERM : -errno,
+					 "cannot make the folder " LOCK_FOLDER ": %s",
+					 strerror(errno));
+		fd = open(path.text, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return error_set(err, errno == EACCES ? -EPERM : -errno,
+					 "cannot open the lock %s: %s", path.text, strerror(errno));
+		code = 0;
+		if (flock(fd, LOCK_EX | (kind == LOCK_OWNER ? LOCK_NB : 0)) < 0)
+			code = -errno;
+		if (code == 0 && lock_has_name(fd, path.text))
+			return fd;
 		close(fd);
 		if (code == -EWOULDBLOCK)
 			return error_set(err, -EBUSY,
 					 "a daemon owns the instance \"%s\" already: stop it, or "
 					 "choose another name",
 					 p->name);
-		return error_set(err, code, "cannot lock %s: %s", path, strerror(-code));
+		if (code < 0 && code != -EINTR)
+			return error_set(err, code, "cannot lock %s: %s", path.text,
+					 strerror(-code));
 	}
-	return fd;
+}
+
+void lock_forget(const struct place *p, enum lock_kind kind)
+{
+	unlink(lock_path(p, kind).text);
 }

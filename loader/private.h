@@ -49,6 +49,8 @@ enum lock_kind {
 };
 /* Returns a descriptor to be closed, or a negative errno. */
 int lock_take(const struct place *p, enum lock_kind kind, struct loader_error *err);
+/* Removes the file of a lock that the caller holds. */
+void lock_forget(const struct place *p, enum lock_kind kind);
 
 /* ---- pin.c: maps and programs by name ---- */
 

@@ -11,9 +11,9 @@
 #include <netinet/ip6.h>
 #include <linux/virtio_net.h>
 
-#define VNET_LEN sizeof(struct virtio_net_hdr)
-#define FORGET_MS (2 * HOLD_LIFE_MS) /* after it was first seen an offered one is not known any more */
-#define PLACED_MS 100u /* after it was offered: it did not come back */
+#define VNET_LEN  sizeof(struct virtio_net_hdr)
+#define FORGET_MS 2000u /* after it was first seen: an offered one is not known any more */
+#define PLACED_MS 100u  /* after it was offered: it did not come back */
 
 struct fragment_key { /* compared as bytes */
 	struct hf_addr src;
@@ -23,12 +23,13 @@ struct fragment_key { /* compared as bytes */
 	uint8_t proto;
 	uint8_t v6;
 };
+_Static_assert(FORGET_MS > HOLD_LIFE_MS, "an offered one outlives its time");
 _Static_assert(sizeof(struct fragment_key) == 40, "no padding: it is compared as bytes");
 
 struct fragment {
 	struct fragment_key key;
 	uint64_t first_ms;
-	uint64_t due_ms;  /* to be offered; once it is offered: when it was */
+	uint64_t due_ms; /* to be offered; once it is offered: when it was */
 	size_t len;
 	uint8_t *packet; /* NULL while it is offered */
 	bool placed;     /* counted as placed */
@@ -201,7 +202,7 @@ enum hold_result hold_add(struct hold *h, const void *packet, size_t len, uint64
 	memcpy(copy, packet, len);
 	if (!f) {
 		f = &h->list[h->n++];
-		*f = (struct fragment){ .key = key, .first_ms = now_ms };
+		*f = (struct fragment){.key = key, .first_ms = now_ms};
 		h->count.held++;
 	} else if (f->placed) {
 		f->placed = false; /* it was slow on its way through hf0 */

@@ -18,10 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HOLD_MAX 256u
+#define HOLD_MAX       256u
 #define HOLD_BYTES_MAX (1024u * 1024u)
-#define HOLD_RETRY_MS 5u
-#define HOLD_LIFE_MS 1000u
+#define HOLD_RETRY_MS  5u
+#define HOLD_LIFE_MS   1000u
 
 struct hold; /* opaque */
 
@@ -32,7 +32,7 @@ enum hold_result {
 	HOLD_NOT_FRAGMENT, /* not taken: no non-first fragment */
 };
 
-struct hold_counters { /* fragments, since hold_new() */
+struct hold_counters {    /* fragments, since hold_new() */
 	uint64_t held;    /* first time seen */
 	uint64_t offered; /* times */
 	uint64_t placed;  /* did not come back */
@@ -44,7 +44,7 @@ struct hold_counters { /* fragments, since hold_new() */
  * offered again later. Must not call this module. */
 typedef int (*hold_offer)(void *arg, const void *packet, size_t len);
 
-struct hold *hold_new(void); /* NULL: no memory */
+struct hold *hold_new(void);    /* NULL: no memory */
 void hold_free(struct hold *h); /* NULL is allowed */
 
 /* True for a non-first IPv4 or IPv6 fragment; `packet` as for hold_add(). */

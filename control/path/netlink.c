@@ -20,12 +20,12 @@
 #include <netlink/route/link.h>
 
 /* linux/if.h, which does not go together with net/if.h */
-#define LINK_LOWER_UP (1u << 16)
+#define LINK_LOWER_UP     (1u << 16)
 #define LINK_OPER_UNKNOWN 0
-#define LINK_OPER_UP 6
+#define LINK_OPER_UP      6
 
-#define EVENT_BUFFER (1024 * 1024) /* bytes of events that may wait */
-#define DUMP_TRIES 5 /* a list that changes while it is read is read again */
+#define EVENT_BUFFER      (1024 * 1024) /* bytes of events that may wait */
+#define DUMP_TRIES        5             /* a list that changes while it is read is read again */
 
 static int socket_new(struct nl_sock **ret)
 {
@@ -65,8 +65,8 @@ int netlink_open(struct netlink **ret)
 	if (r < 0)
 		goto out;
 	r = request_errno(nl_socket_add_memberships(nl->events, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
-					      RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-					      RTNLGRP_IPV6_ROUTE, 0));
+						    RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+						    RTNLGRP_IPV6_ROUTE, 0));
 	if (r < 0)
 		goto out;
 	r = request_errno(nl_socket_set_buffer_size(nl->events, EVENT_BUFFER, 0));
@@ -131,7 +131,7 @@ int netlink_dispatch(struct netlink *nl)
 		uint8_t bytes[32768]; /* the kernel's messages are smaller: NLMSG_GOODSIZE */
 	} buf;
 	struct sockaddr_nl from;
-	struct iovec iov = { .iov_base = &buf, .iov_len = sizeof(buf) };
+	struct iovec iov = {.iov_base = &buf, .iov_len = sizeof(buf)};
 	int mask = 0, fd = netlink_fd(nl);
 
 	for (;;) {
@@ -234,7 +234,7 @@ int netlink_addresses(struct netlink *nl, struct netlink_address *list, size_t m
 	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
 		struct rtnl_addr *from = (struct rtnl_addr *)o;
 		unsigned int flags = rtnl_addr_get_flags(from);
-		struct netlink_address a = { 0 };
+		struct netlink_address a = {0};
 
 		if (!addr_of(rtnl_addr_get_local(from), &a.addr))
 			continue;
@@ -313,4 +313,3 @@ int netlink_del_address(struct netlink *nl, uint32_t ifindex, const struct hf_ad
 
 	return r == -EADDRNOTAVAIL || r == -ENODEV ? 0 : r;
 }
-

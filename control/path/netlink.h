@@ -42,7 +42,7 @@ struct netlink_address {
 	uint32_t ifindex;
 	struct hf_addr addr;
 	uint8_t prefixlen; /* in the family's own terms */
-	bool usable; /* not tentative, duplicate, deprecated, link-local or loopback */
+	bool usable;       /* not tentative, duplicate, deprecated, link-local or loopback */
 };
 
 struct netlink_route {
@@ -89,9 +89,9 @@ int netlink_add_address(struct netlink *nl, uint32_t ifindex, const struct hf_ad
 int netlink_del_address(struct netlink *nl, uint32_t ifindex, const struct hf_addr *addr,
 			unsigned int prefixlen);
 
-/* A route of our protocol to a device in the main table. `prefsrc` may be zero or NULL, `mtu` 0: the
- * device's. The same destination and device again: replaced. -EEXIST: the destination has a route
- * of somebody else's with the same metric, which stays. */
+/* A route of our protocol to a device in the main table. `prefsrc` may be zero or NULL, `mtu` 0:
+ * the device's. The same destination and device again: replaced. -EEXIST: the destination has a
+ * route of somebody else's with the same metric, which stays. */
 int netlink_add_route(struct netlink *nl, const struct hf_addr *dst, unsigned int len,
 		      uint32_t ifindex, const struct hf_addr *prefsrc, uint32_t mtu);
 int netlink_del_route(struct netlink *nl, const struct hf_addr *dst, unsigned int len,

@@ -14,11 +14,11 @@
 #include <netinet/tcp.h>
 #include <linux/virtio_net.h>
 
-#define VNET_LEN sizeof(struct virtio_net_hdr)
+#define VNET_LEN      sizeof(struct virtio_net_hdr)
 #define HEAP_OVERHEAD 16u /* of one allocation: glibc's header and rounding */
-#define BUCKETS_MIN 64u
-#define BUCKETS_MAX 65536u
-#define LOOK_BEHIND 64 /* packets searched for younger ones of a flow; more count as found */
+#define BUCKETS_MIN   64u
+#define BUCKETS_MAX   65536u
+#define LOOK_BEHIND   64 /* packets searched for younger ones of a flow; more count as found */
 
 struct segment { /* what makes two segments copies of each other; compared as bytes */
 	struct hf_addr src;
@@ -192,7 +192,8 @@ static void bucket_insert(struct park *p, struct packet *k)
 	*at = k;
 }
 
-/* Whether a segment of the same flow is held behind `k` (or may be, far behind). */
+/* Whether a segment of the same flow is held behind `k` (or may be, far behind). Measured on
+ * Linux 6.18: of two segments whose first has the newer timestamp the second is not taken. */
 static bool has_younger(const struct packet *k)
 {
 	const struct segment *a = &k->segment;
@@ -261,7 +262,7 @@ static enum park_result replace(struct park *p, struct queue *q, struct packet *
 
 enum park_result park_add(struct park *p, uint32_t assoc, const void *packet, size_t len)
 {
-	struct queue empty = { .bytes = 0 }, *q = &empty;
+	struct queue empty = {.bytes = 0}, *q = &empty;
 	struct segment s;
 	struct packet *k, *old;
 	size_t more;

@@ -37,9 +37,9 @@ struct park_counters { /* since park_new(); packets, but for `released_bytes` */
 	uint64_t replaced;
 	uint64_t full;
 	uint64_t malformed;
-	uint64_t released; /* park_pop() */
+	uint64_t released;       /* park_pop() */
 	uint64_t released_bytes; /* as passed to park_add() */
-	uint64_t dropped;  /* park_drop() */
+	uint64_t dropped;        /* park_drop() */
 };
 
 /* Bounds in bytes, including the bookkeeping of each packet; an association may use at most

@@ -14,10 +14,10 @@
 #include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 
-#define HOP_LIMIT 64
-#define ICMP_LEN 8
-#define QUOTE_MAX_V4 576 /* whole answer: RFC 1812 section 4.3.2.3 */
-#define TOS_CONTROL 0xc0 /* precedence of ICMP errors: RFC 1812 section 4.3.2.5 */
+#define HOP_LIMIT    64
+#define ICMP_LEN     8
+#define QUOTE_MAX_V4 576  /* whole answer: RFC 1812 section 4.3.2.3 */
+#define TOS_CONTROL  0xc0 /* precedence of ICMP errors: RFC 1812 section 4.3.2.5 */
 
 struct inner {
 	bool v4;
@@ -161,7 +161,7 @@ static uint32_t pseudo(const struct hf_addr *src, const struct hf_addr *dst, uin
 /* RFC 9293 section 3.10.7.1: sequence 0, acknowledging all that the SYN takes. */
 static ssize_t build_reset(const struct inner *in, uint8_t *out, size_t cap)
 {
-	struct tcphdr syn, rst = { 0 };
+	struct tcphdr syn, rst = {0};
 	size_t at;
 
 	if (in->more_fragments || in->transport_len < sizeof(syn))
@@ -179,8 +179,8 @@ static ssize_t build_reset(const struct inner *in, uint8_t *out, size_t cap)
 	rst.doff = sizeof(rst) / 4;
 	rst.rst = 1;
 	rst.ack = 1;
-	rst.check = sum_end(sum_add(pseudo(&in->dst, &in->src, IPPROTO_TCP, sizeof(rst)), &rst,
-				    sizeof(rst)));
+	rst.check = sum_end(
+		sum_add(pseudo(&in->dst, &in->src, IPPROTO_TCP, sizeof(rst)), &rst, sizeof(rst)));
 	at = put_ip(out, in->v4, &in->dst, &in->src, IPPROTO_TCP, 0, sizeof(rst));
 	memcpy(out + at, &rst, sizeof(rst));
 	return (ssize_t)(at + sizeof(rst));
@@ -192,7 +192,7 @@ static ssize_t build_icmp(const struct inner *in, const struct hf_addr *from, co
 	size_t ip_len = in->v4 ? sizeof(struct iphdr) : sizeof(struct ip6_hdr);
 	size_t whole = (size_t)(in->transport - packet) + in->transport_len;
 	size_t quote = (in->v4 ? QUOTE_MAX_V4 : REJECT_MAX) - ip_len - ICMP_LEN;
-	uint8_t icmp[ICMP_LEN] = { 0 };
+	uint8_t icmp[ICMP_LEN] = {0};
 	uint16_t check;
 	uint32_t sum;
 

@@ -78,9 +78,9 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *e, void *arg)
 }
 
 int request_ask(struct netlink *nl, struct nl_msg *msg, int built,
-	       void (*take)(void *arg, struct nlmsghdr *h), void *arg)
+		void (*take)(void *arg, struct nlmsghdr *h), void *arg)
 {
-	struct answer a = { .take = take, .arg = arg };
+	struct answer a = {.take = take, .arg = arg};
 	struct nl_cb *cb = NULL;
 	int r = -ENOMEM;
 

@@ -104,7 +104,7 @@ static int look_up(struct netlink *nl, const struct hf_addr *peer, const struct 
 		if (local)
 			built |= request_put_addr(msg, RTA_SRC, local);
 	}
-	*w = (struct way){ .ifindex = ifindex };
+	*w = (struct way){.ifindex = ifindex};
 	r = request_ask(nl, msg, built, take_way, w);
 	return r < 0 ? r : w->found ? 0 : -EHOSTUNREACH;
 }
@@ -206,8 +206,8 @@ static int list_own(struct netlink *nl, int family, struct own *own)
 
 		own->n = before;
 		own->error = 0;
-		r = request_ask(nl, msg, msg ? nla_put_u32(msg, RTA_OIF, own->ifindex) : 0, take_own,
-				own);
+		r = request_ask(nl, msg, msg ? nla_put_u32(msg, RTA_OIF, own->ifindex) : 0,
+				take_own, own);
 	} while (r == -EAGAIN && --tries);
 	if (r == -ENOENT)
 		return 0; /* the table does not exist before its first route */
@@ -248,14 +248,15 @@ static int change_route(struct netlink *nl, int type, int flags, const struct hf
 int netlink_add_route(struct netlink *nl, const struct hf_addr *dst, unsigned int len,
 		      uint32_t ifindex, const struct hf_addr *prefsrc, uint32_t mtu)
 {
-	struct own own = { .ifindex = ifindex };
+	struct own own = {.ifindex = ifindex};
 	bool ours = false;
 	int r;
 
 	if (len > addr_bits(dst) ||
 	    (prefsrc && !addr_is_zero(prefsrc) && addr_family(prefsrc) != addr_family(dst)))
 		return -EINVAL;
-	r = change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, dst, len, ifindex, prefsrc, mtu);
+	r = change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, dst, len, ifindex, prefsrc,
+			 mtu);
 	if (r != -EEXIST)
 		return r;
 	/* NLM_F_REPLACE alone would take away whatever has this destination, on any device */
@@ -267,8 +268,8 @@ int netlink_add_route(struct netlink *nl, const struct hf_addr *dst, unsigned in
 		return r;
 	if (!ours)
 		return -EEXIST;
-	return change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, dst, len, ifindex, prefsrc,
-			    mtu);
+	return change_route(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, dst, len, ifindex,
+			    prefsrc, mtu);
 }
 
 int netlink_del_route(struct netlink *nl, const struct hf_addr *dst, unsigned int len,
@@ -284,7 +285,7 @@ int netlink_del_route(struct netlink *nl, const struct hf_addr *dst, unsigned in
 
 int netlink_flush_routes(struct netlink *nl, uint32_t ifindex)
 {
-	struct own own = { .ifindex = ifindex };
+	struct own own = {.ifindex = ifindex};
 	int r;
 
 	r = list_own(nl, AF_INET, &own);

@@ -44,7 +44,7 @@ static bool name_valid(const char *name)
 /* By ioctl, so that this module needs no netlink. */
 static int set_queue_len(const char *name)
 {
-	struct ifreq ifr = { .ifr_qlen = TUN_QUEUE_LEN };
+	struct ifreq ifr = {.ifr_qlen = TUN_QUEUE_LEN};
 	int s, r = 0;
 
 	s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -71,7 +71,7 @@ static int set_offloads(int fd)
 int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_adopted, char err[],
 	     size_t errlen)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR };
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
 	int fd, r, vnet_len = TUN_VNET_LEN;
 	unsigned int ifindex;
 	bool adopted;
@@ -96,7 +96,8 @@ int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_ado
 		} else if (r == -EINVAL && adopted) {
 			r = -EEXIST;
 			say(err, errlen,
-			    "device %s exists and is no single-queue TUN: remove it or choose another name",
+			    "device %s exists and is no single-queue TUN: remove it or choose "
+			    "another name",
 			    name);
 		} else {
 			say(err, errlen, "cannot make device %s: %s", name, strerror(-r));
@@ -110,7 +111,8 @@ int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_ado
 	}
 	r = set_offloads(fd);
 	if (r < 0) {
-		say(err, errlen, "cannot turn on segmentation offload on %s: %s", name, strerror(-r));
+		say(err, errlen, "cannot turn on segmentation offload on %s: %s", name,
+		    strerror(-r));
 		if (r == -EINVAL)
 			r = -EOPNOTSUPP;
 		goto out;

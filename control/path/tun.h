@@ -15,16 +15,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define TUN_VNET_LEN 10u
+#define TUN_VNET_LEN   10u
 #define TUN_PACKET_MAX (TUN_VNET_LEN + 40u + 65535u) /* bytes a buffer for tun_read() needs */
-#define TUN_QUEUE_LEN 4096 /* packets waiting for the daemon */
+#define TUN_QUEUE_LEN  4096                          /* packets waiting for the daemon */
 
 /* Creates or adopts the device `name` and makes it persistent. `ret_fd` is nonblocking and
  * close-on-exec, owned by the caller: close(2) leaves the device, tun_remove() takes it away.
- * `ret_adopted` says that the device was there before. The device is not set up: see netlink_set_link().
- * On failure nothing new is left and `err` has one sentence: -EBUSY: another process holds it,
- * -EEXIST: the name belongs to a device that is no such TUN, -EINVAL: no valid name,
- * -EPERM: not root, -ENOENT or -ENODEV: no TUN driver, -EOPNOTSUPP: it lacks offloads. */
+ * `ret_adopted` says that the device was there before. The device is not set up: see
+ * netlink_set_link(). On failure nothing new is left and `err` has one sentence: -EBUSY: another
+ * process holds it, -EEXIST: the name belongs to a device that is no such TUN, -EINVAL: no valid
+ * name, -EPERM: not root, -ENOENT or -ENODEV: no TUN driver, -EOPNOTSUPP: it lacks offloads. */
 int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_adopted, char err[],
 	     size_t errlen);
 

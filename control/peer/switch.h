@@ -10,6 +10,8 @@
  *    TARGET said). New may be the same path as old. After FLIP new is the path in use.
  *  - Messages are fed once they are opened (epoch, authenticity, replay) and `from` agreed with the
  *    address seen; RX_ALL_REDIRECTED only when it came on new. Any may be late, doubled or swapped.
+ *    Never one of an older epoch: ids begin anew with RESET, so it could look newer than all to come.
+ *    The count of a LAST_MESSAGE counts when START_DRAIN follows, not before.
  *  - An action that sends (SEND_..., CHALLENGE) starts the retry interval anew, longer each time
  *    when RETRY was the cause. START_TIMERS starts the switch timeout Z.
  *  - The anchor's Z is more than twice the mobile's: the mobile's second attempt must find

@@ -99,7 +99,7 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list args
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
 }
 
-static int env_load(struct env *env)
+static int env_load(struct env *env, __u32 max_flows)
 {
 	struct bpf_map *map;
 	int err;
@@ -112,7 +112,7 @@ static int env_load(struct env *env)
 	env->tc->rodata->hf_control_port = WIRE_CONTROL_PORT;
 	env->xdp->rodata->hf_tun_ifindex = env->lan;
 	env->xdp->rodata->hf_control_port = WIRE_CONTROL_PORT;
-	bpf_map__set_max_entries(env->tc->maps.flows, ENV_FLOWS);
+	bpf_map__set_max_entries(env->tc->maps.flows, max_flows);
 	err = tc_bpf__load(env->tc);
 	if (err)
 		return err;
@@ -130,7 +130,7 @@ static int env_load(struct env *env)
 	return xdp_bpf__load(env->xdp);
 }
 
-struct env *env_open(void)
+struct env *env_open(__u32 max_flows)
 {
 	struct env *env = calloc(1, sizeof(*env));
 	int err;
@@ -150,7 +150,7 @@ struct env *env_open(void)
 	}
 	env->wan = if_nametoindex("wan");
 	env->lan = if_nametoindex("lan");
-	err = env_load(env);
+	err = env_load(env, max_flows);
 	if (err) {
 		printf("FAIL load of the data plane: %s\n", strerror(-err));
 		env_close(env);

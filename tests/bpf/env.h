@@ -27,7 +27,7 @@
 #define ENV_PATH    5u
 #define ENV_OLD     6u /* known, not accepted */
 #define ENV_MTU     1400
-#define ENV_FLOWS   256u /* room of the map "flows" */
+#define ENV_FLOWS   256u /* room of the map "flows" in the rows */
 #define ENV_PACKET  4096
 
 enum row_hook {
@@ -57,7 +57,7 @@ struct run {
 struct env;
 
 /* NULL: said why on stdout, as a line of tests/run.sh. */
-struct env *env_open(void);
+struct env *env_open(__u32 max_flows);
 void env_close(struct env *env);
 
 /* Empties every map and fills them for one end: role, outer family, ROW_ flags. */
@@ -84,8 +84,12 @@ void env_say(bool good, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 int env_failed(void);
 
-/* The packet of a row of gen.py, by its name; never NULL. */
-const __u8 *row_packet(const char *name, __u32 *ret_len);
+/* The packet of a row of gen.py, by its name. */
+struct sample {
+	const __u8 *data;
+	__u32 len;
+};
+struct sample row_packet(const char *name);
 
 /* the tests, a file each */
 void test_rows(struct env *env);

@@ -75,24 +75,27 @@ static struct flow_val flow(struct env *env, __be16 port)
 	return val;
 }
 
-static int pass(struct env *env, enum row_hook hook, bool xdp, const __u8 *packet, __u32 len)
+static int pass(struct env *env, enum row_hook hook, bool xdp, struct sample packet)
 {
 	struct run run;
 
-	if (!env_run(env, hook, xdp, env_ifindex(env, hook, 0), packet, len, &run))
+	if (!env_run(env, hook, xdp, env_ifindex(env, hook, 0), packet.data, packet.len,
+		     &run))
 		return -2;
 	return run.verdict;
 }
 
 /* The packet of a row with another source port; UDP and TCP have no checksum to be checked here. */
-static const __u8 *from_port(const char *row, __u16 port, __u32 *ret_len)
+static struct sample from_port(const char *row, __u16 port)
 {
 	static __u8 copy[ENV_PACKET];
+	struct sample packet = row_packet(row);
 	__be16 wire = htons(port);
 
-	memcpy(copy, row_packet(row, ret_len), *ret_len);
+	memcpy(copy, packet.data, packet.len);
 	memcpy(copy + 14 + 20, &wire, 2);
-	return copy;
+	packet.data = copy;
+	return packet;
 }
 
 static void test_full(struct env *env, bool xdp)
@@ -101,8 +104,8 @@ static void test_full(struct env *env, bool xdp)
 			       : "N19 full map refuses new flows, touches none (tc)";
 	struct flow_val val = { .bytes_up = 5 };
 	int fd = env_map(env, "flows"), verdict, live = 0;
-	__u32 len, before;
-	const __u8 *syn = row_packet(SYN, &len);
+	struct sample syn = row_packet(SYN);
+	__u32 before;
 	struct flow_key key;
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
@@ -111,7 +114,7 @@ static void test_full(struct env *env, bool xdp)
 		bpf_map_update_elem(fd, &key, &val, BPF_NOEXIST);
 	}
 	before = env_count(env, HF_REASON_FLOWS_FULL);
-	verdict = pass(env, ROW_DECODE, xdp, syn, len);
+	verdict = pass(env, ROW_DECODE, xdp, syn);
 	for (__u32 i = 0; i < ENV_FLOWS; i++) {
 		key = (struct flow_key){ .assoc = 99, .port = i, .service = 1 };
 		live += !bpf_map_lookup_elem(fd, &key, &val) && val.bytes_up == 5;
@@ -124,7 +127,7 @@ static void test_full(struct env *env, bool xdp)
 
 static void test_limit(struct env *env)
 {
-	__u32 index = ENV_ASSOC, len;
+	__u32 index = ENV_ASSOC;
 	int opened = 0, refused = 0, verdict;
 	struct assoc_val val;
 
@@ -134,9 +137,7 @@ static void test_limit(struct env *env)
 	bpf_map_update_elem(env_map(env, "assocs"), &index, &val, 0);
 	for (int twice = 0; twice < 2; twice++) {
 		for (int port = 1000; port < 1020; port++) {
-			const __u8 *syn = from_port(SYN, port, &len);
-
-			verdict = pass(env, ROW_DECODE, false, syn, len);
+			verdict = pass(env, ROW_DECODE, false, from_port(SYN, port));
 			opened += verdict == TC_ACT_REDIRECT;
 			refused += verdict == TC_ACT_SHOT;
 		}
@@ -148,13 +149,12 @@ static void test_limit(struct env *env)
 
 static void test_events(struct env *env)
 {
-	__u32 len;
-	const __u8 *syn = from_port(SYN, 1234, &len);
+	struct sample syn = from_port(SYN, 1234);
 	struct seen seen;
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
 	events(env);
-	pass(env, ROW_DECODE, false, syn, len);
+	pass(env, ROW_DECODE, false, syn);
 	seen = events(env);
 	env_say(seen.fresh == 1 && seen.last.assoc == ENV_ASSOC && seen.last.port == htons(1234) &&
 			seen.last.service == env_service(4, IPPROTO_TCP) && seen.last.time_ns,
@@ -162,7 +162,7 @@ static void test_events(struct env *env)
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_LIMIT);
 	for (int i = 0; i < 50; i++)
-		pass(env, ROW_DECODE, false, syn, len);
+		pass(env, ROW_DECODE, false, syn);
 	seen = events(env);
 	/* at most one a second: an earlier test may have used this one's, or a second may end in between */
 	env_say(seen.refused <= 2 && assoc(env).flows == 7,
@@ -172,15 +172,14 @@ static void test_events(struct env *env)
 static void test_counters(struct env *env)
 {
 	struct path_val was, is;
+	struct sample packet = row_packet(BULK);
 	struct run run;
-	__u32 len;
-	const __u8 *packet = row_packet(BULK, &len);
 
 	env_reset(env, HF_ROLE_MOBILE, 4, ROW_FLOW);
 	was = path(env);
-	pass(env, ROW_ENCODE, false, packet, len);
+	pass(env, ROW_ENCODE, false, packet);
 	is = path(env);
-	env_say(is.tx_packets - was.tx_packets == 1 && is.tx_bytes - was.tx_bytes == len - 14 &&
+	env_say(is.tx_packets - was.tx_packets == 1 && is.tx_bytes - was.tx_bytes == packet.len - 14 &&
 			is.last_tx_ns && !is.rx_packets && !is.last_rx_ns,
 		"M3 N5 one packet is counted and stamped when it is sent", "%llu packets",
 		(unsigned long long)is.tx_packets);
@@ -188,28 +187,28 @@ static void test_counters(struct env *env)
 	/* 1200 octets in segments of 500: 3 of them, two more headers */
 	for (int known = 0; known < 2; known++) {
 		was = path(env);
-		env_run_gso(env, ROW_ENCODE, packet, len, 500, known ? 3 : 0, &run);
+		env_run_gso(env, ROW_ENCODE, packet.data, packet.len, 500, known ? 3 : 0, &run);
 		is = path(env);
 		env_say(run.verdict == TC_ACT_REDIRECT && is.tx_packets - was.tx_packets == 3 &&
-				is.tx_bytes - was.tx_bytes == len - 14 + 2 * SEGMENT_HEADERS,
+				is.tx_bytes - was.tx_bytes == packet.len - 14 + 2 * SEGMENT_HEADERS,
 			known ? "N5 GSO packet is counted by its segments"
 			      : "N5 GSO packet is counted by its segments, which it does not tell",
 			"%llu packets, %llu octets",
 			(unsigned long long)(is.tx_packets - was.tx_packets),
 			(unsigned long long)(is.tx_bytes - was.tx_bytes));
 	}
-	packet = row_packet(BULK_IN, &len);
+	packet = row_packet(BULK_IN);
 	was = path(env);
-	env_run_gso(env, ROW_DECODE, packet, len, 500, 3, &run);
+	env_run_gso(env, ROW_DECODE, packet.data, packet.len, 500, 3, &run);
 	is = path(env);
 	env_say(is.rx_packets - was.rx_packets == 3 &&
-			is.rx_bytes - was.rx_bytes == len - 14 + 2 * SEGMENT_HEADERS && is.last_rx_ns,
+			is.rx_bytes - was.rx_bytes == packet.len - 14 + 2 * SEGMENT_HEADERS && is.last_rx_ns,
 		"N5 what GRO put together is counted by its segments", "%llu packets",
 		(unsigned long long)(is.rx_packets - was.rx_packets));
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
-	packet = row_packet(REPLY, &len);
-	pass(env, ROW_DECODE, false, packet, len);
+	packet = row_packet(REPLY);
+	pass(env, ROW_DECODE, false, packet);
 	is = path(env);
 	env_say(is.last_rx_ns && !is.rx_packets && !is.rx_bytes,
 		"M3 control packets stamp a path and are not counted", "%llu packets",
@@ -219,14 +218,14 @@ static void test_counters(struct env *env)
 static void test_flow_state(struct env *env)
 {
 	__be16 port = env_port(4, IPPROTO_TCP);
-	__u32 len, up, down;
+	struct sample up = row_packet(UP), down = row_packet(DOWN);
 	struct flow_val val;
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
-	pass(env, ROW_DECODE, false, row_packet(UP, &up), up);
-	pass(env, ROW_ENCODE, false, row_packet(DOWN, &down), down);
+	pass(env, ROW_DECODE, false, up);
+	pass(env, ROW_ENCODE, false, down);
 	val = flow(env, port);
-	env_say(val.bytes_up == up - 14 && val.bytes_down == down - 14 && val.tcp_up == HF_TCP_ACK &&
+	env_say(val.bytes_up == up.len - 14 && val.bytes_down == down.len - 14 && val.tcp_up == HF_TCP_ACK &&
 			val.tcp_down == HF_TCP_ACK && val.last_up > 1 && val.last_down > 1,
 		"N1 a flow keeps octets, flags and times of both directions", "%llu up, %llu down",
 		(unsigned long long)val.bytes_up, (unsigned long long)val.bytes_down);
@@ -237,7 +236,7 @@ static void test_flow_state(struct env *env)
 			    &(struct flow_key){ .assoc = ENV_ASSOC, .port = port,
 						.service = env_service(4, IPPROTO_TCP) },
 			    &val, 0);
-	pass(env, ROW_DECODE, false, row_packet(SYN, &len), len);
+	pass(env, ROW_DECODE, false, row_packet(SYN));
 	val = flow(env, port);
 	env_say(val.tcp_up == HF_TCP_SYN && !val.tcp_down,
 		"N1 SYN on a finished flow starts it anew", "flags %x, %x", val.tcp_up, val.tcp_down);
@@ -247,18 +246,20 @@ static void test_echo(struct env *env)
 {
 	int sent = 0, refused = 0, verdict;
 	__u8 ping[ENV_PACKET], used[256] = {};
-	__u32 len, different = 0;
+	struct sample packet = row_packet(PING);
+	__u32 different = 0;
 	struct run run;
 
 	env_reset(env, HF_ROLE_MOBILE, 4, 0);
-	memcpy(ping, row_packet(PING, &len), len);
+	memcpy(ping, packet.data, packet.len);
 	/* inner identifiers that all want the same place in the block of 256; the map of flows is as large */
 	for (int i = 0; i < 257; i++) {
 		ping[14 + 24] = i >> 1;
 		ping[14 + 25] = i & 1 ? 0x10 : 0x11;
 		if (i == 256)
 			ping[14 + 25] = 0x12;
-		if (!env_run(env, ROW_ENCODE, false, env_ifindex(env, ROW_ENCODE, 0), ping, len, &run))
+		if (!env_run(env, ROW_ENCODE, false, env_ifindex(env, ROW_ENCODE, 0), ping, packet.len,
+			     &run))
 			continue;
 		verdict = run.verdict;
 		sent += verdict == TC_ACT_REDIRECT;

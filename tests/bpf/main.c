@@ -9,7 +9,7 @@
 
 int main(void)
 {
-	struct env *env = env_open();
+	struct env *env = env_open(ENV_FLOWS);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!env)

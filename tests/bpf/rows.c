@@ -31,13 +31,11 @@ struct row {
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-const __u8 *row_packet(const char *name, __u32 *ret_len)
+struct sample row_packet(const char *name)
 {
 	for (size_t i = 0; i < ROWS; i++) {
-		if (!strcmp(rows[i].name, name)) {
-			*ret_len = rows[i].before_len;
-			return rows[i].before;
-		}
+		if (!strcmp(rows[i].name, name))
+			return (struct sample){ rows[i].before, rows[i].before_len };
 	}
 	printf("FAIL no row is called %s\n", name);
 	abort();

@@ -9,7 +9,7 @@
 
 #include "../../control/addr.c"
 #include "../../control/path/park.c"
-#undef VNET_LEN
+#undef VNET_LEN /* both have their own */
 #define find hold_find
 #include "../../control/path/hold.c"
 #undef find
@@ -70,7 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (park_total_bytes(p) > TOTAL_BYTES || park_bytes(p, assoc) > ASSOC_BYTES)
 			abort();
 		if (park_packets(p, 0) + park_packets(p, 1) + park_packets(p, 2) +
-			    park_packets(p, 3) != in_park)
+			    park_packets(p, 3) !=
+		    in_park)
 			abort();
 		if (h->n > HOLD_MAX || h->bytes > HOLD_BYTES_MAX)
 			abort();

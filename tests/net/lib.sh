@@ -228,12 +228,11 @@ start_nginx() {
 		http {
 			access_log off; sendfile on; client_body_temp_path $WORK/nginx/b; proxy_temp_path $WORK/nginx/p;
 			fastcgi_temp_path $WORK/nginx/f; uwsgi_temp_path $WORK/nginx/u; scgi_temp_path $WORK/nginx/s;
-			client_max_body_size 0;
-			server { listen 80; listen [::]:80; root $WORK/www;
-				location /put/ { root $WORK/put; dav_methods PUT; create_full_put_path on; } }
+			server { listen 80; listen [::]:80; root $WORK/www; }
 		}
 	END
 	in_ns "$S" nginx -c "$WORK/nginx/nginx.conf" >/dev/null 2>&1 &
+	disown
 	wait_for 10 in_ns "$S" curl -sf -o /dev/null -m 1 http://127.0.0.1:80/ || wait_for 5 test -s "$WORK/nginx/pid"
 }
 
@@ -250,5 +249,15 @@ is() { [ "$("${@:2}")" = "$1" ]; }
 settled() { [ "$(value "$M" '.assocs[0].state')" = connected ] && [ "$(value "$A" '.assocs[0].state')" = connected ]; }
 validated() { value "$M" ".assocs[0].paths[] | select(.interface==\"$1\") | .validated" | grep -q true; }
 
-# stream ARGS...: tests/net/stream.py with Debian's Python
-stream() { /usr/bin/python3 "$HERE/stream.py" "$@"; }
+# stream NS ARGS...: tests/net/stream.py with Debian's Python
+stream() {
+	local ns=$1
+	shift
+	exec nsenter --net="/run/netns/$ns" -- /usr/bin/python3 "$HERE/stream.py" "$@"
+}
+# the same in the background and without bash's word about its end
+serve() {
+	(stream "$@" >/dev/null 2>"$WORK/serve.err") &
+	disown
+}
+pause() { read -rt "$1" <> <(:) || :; } # for the length of an outage, never to wait for something

@@ -86,7 +86,8 @@ removes_everything() {
 	one own attach a0 nic tc attach a1 tun tc || return 1
 	ours a0 ingress && ours a1 egress && ours a1 ingress || return 1
 	one adopt remove || return 1
-	! clsact a0 && ! clsact a1 && [ ! -e "$root" ]
+	! clsact a0 && ! clsact a1 && [ ! -e "$root" ] &&
+		! compgen -G "/run/holdfast/sys-fs-bpf-$ns:one.*" >/dev/null
 }
 
 leaves_other_filters() {

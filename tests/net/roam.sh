@@ -24,11 +24,11 @@ udp_during() {
 	local name=$1 address=$2 port=9000 pid
 	shift 2
 	rm -f "$WORK/stop"
-	in_ns "$M" /usr/bin/python3 "$HERE/stream.py" udp-client "$address" $port 1000 "$WORK/stop" >"$WORK/udp.json" &
+	stream "$M" udp-client "$address" $port 1000 "$WORK/stop" >"$WORK/udp.json" &
 	pid=$!
 	wait_for 5 flows_to 9000
 	"$@" || fail "$name" "'$*' failed"
-	read -rt 0.3 <> <(:)
+	pause 0.3
 	touch "$WORK/stop"
 	wait $pid
 }
@@ -54,8 +54,8 @@ topology
 write_conf "10.3.0.2, fd03::2"
 start_nginx
 content big 20000000
-in_ns "$S" /usr/bin/python3 "$HERE/stream.py" udp-server 10.9.0.10 9000 &
-in_ns "$S" /usr/bin/python3 "$HERE/stream.py" udp-server fd09::10 9000 &
+serve "$S" udp-server 10.9.0.10 9000
+serve "$S" udp-server fd09::10 9000
 up "$A" >/dev/null || { fail N4_anchor_starts "$(cat "$WORK/$A"/*.log)" && finish; }
 up "$M" >/dev/null || { fail N4_mobile_connects "$(cat "$WORK/$M"/*.log)" && finish; }
 pass N4_connect
@@ -146,7 +146,7 @@ darkness() {
 	cut a2
 	wait_for 10 is path-lost value "$M" '.assocs[0].state' ||
 		wait_for 10 is unexpected-sent value "$M" '.assocs[0].state' || return 1
-	read -rt 2 <> <(:)
+	pause 2
 	heal a2
 	wait_for 20 settled
 	heal a1

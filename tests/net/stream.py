@@ -9,10 +9,13 @@
   stream.py tcp-hold ADDR PORT COUNT READY STOP
                                               opens COUNT connections, touches READY, and when STOP exists
                                               exchanges known bytes on each; prints JSON {"ok": n, "bad": n}
+  stream.py tcp-mirror ADDR PORT STOP         sends content of a known sequence to an echo server without end
+                                              until STOP exists and compares what comes back, byte by byte;
+                                              prints JSON {"bytes": n, "ok": bool}
+  stream.py udp-flood ADDR PORT COUNT         one datagram from each of COUNT source ports
 """
 import json
 import os
-import selectors
 import socket
 import struct
 import sys
@@ -135,27 +138,25 @@ def udp_client(addr, port, pps, stop):
 
 
 def tcp_echo(addr, port):
+    def serve(c):
+        try:
+            while True:
+                data = c.recv(1 << 20)
+                if not data:
+                    break
+                c.sendall(data)
+        except OSError:
+            pass
+        c.close()
+
     l = socket.socket(family(addr), socket.SOCK_STREAM)
     l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     l.bind((addr, int(port)))
     l.listen(4096)
-    sel = selectors.DefaultSelector()
-    sel.register(l, selectors.EVENT_READ)
+    threading.stack_size(256 << 10)
     while True:
-        for key, _ in sel.select():
-            if key.fileobj is l:
-                c, _ = l.accept()
-                sel.register(c, selectors.EVENT_READ)
-                continue
-            try:
-                data = key.fileobj.recv(65536)
-                if data:
-                    key.fileobj.sendall(data)
-            except OSError:
-                data = b""
-            if not data:
-                sel.unregister(key.fileobj)
-                key.fileobj.close()
+        c, _ = l.accept()
+        threading.Thread(target=serve, args=(c,), daemon=True).start()
 
 
 def tcp_hold(addr, port, count, ready, stop):
@@ -179,8 +180,75 @@ def tcp_hold(addr, port, count, ready, stop):
     print(json.dumps({"ok": ok, "bad": len(conns) - ok}))
 
 
+def sequence(seed):
+    """Content that no two places share, without keeping it: blocks of a counter's hash."""
+    import hashlib
+    n = 0
+    while True:
+        yield hashlib.blake2b(b"%s %d" % (seed, n)).digest() * 64
+        n += 1
+
+
+def tcp_mirror(addr, port, stop):
+    c = socket.create_connection((addr, int(port)), timeout=60)
+    seed = b"%d" % os.getpid()
+    counts = [0, 0]
+    problem = []
+
+    def send():
+        try:
+            for block in sequence(seed):
+                if os.path.exists(stop):
+                    break
+                c.sendall(block)
+                counts[0] += len(block)
+                while counts[0] - counts[1] > 8 << 20 and not problem:
+                    time.sleep(0.001)
+            c.shutdown(socket.SHUT_WR)
+        except OSError as e:
+            problem.append("sending: %s" % e)
+
+    writer = threading.Thread(target=send, daemon=True)
+    writer.start()
+    want, expected = b"", sequence(seed)
+    try:
+        while not problem:
+            data = c.recv(1 << 20)
+            if not data:
+                break
+            while len(want) < len(data):
+                want += next(expected)
+            if want[:len(data)] != data:
+                problem.append("bytes differ after %d" % counts[1])
+            want = want[len(data):]
+            counts[1] += len(data)
+    except OSError as e:
+        problem.append("receiving: %s" % e)
+    writer.join(1)
+    if not problem and counts[0] != counts[1]:
+        problem.append("%d sent, %d came back" % tuple(counts))
+    print(json.dumps({"bytes": counts[1], "ok": not problem and counts[1] > 0, "problem": problem}))
+
+
+def udp_flood(addr, port, count):
+    done = 0
+    for source in range(1024, 65536):
+        if done == int(count):
+            break
+        s = socket.socket(family(addr), socket.SOCK_DGRAM)
+        try:
+            s.bind(("::" if ":" in addr else "0.0.0.0", source))
+            s.sendto(b"flood", (addr, int(port)))
+            done += 1
+        except OSError:
+            pass
+        s.close()
+    print(json.dumps({"sent": done}))
+
+
 if __name__ == "__main__":
-    verb = {"udp-server": udp_server, "udp-client": udp_client, "tcp-echo": tcp_echo, "tcp-hold": tcp_hold}
+    verb = {"tcp-mirror": tcp_mirror, "udp-flood": udp_flood, "udp-server": udp_server,
+            "udp-client": udp_client, "tcp-echo": tcp_echo, "tcp-hold": tcp_hold}
     if len(sys.argv) < 2 or sys.argv[1] not in verb:
         sys.exit(__doc__)
     verb[sys.argv[1]](*sys.argv[2:])

@@ -10,8 +10,7 @@
 
 #include "../../control/addr.h"
 
-static struct hf_addr A(const char *text)
-{
+static struct hf_addr A(const char *text) {
 	struct hf_addr a;
 
 	if (addr_parse(text, &a) < 0)
@@ -19,20 +18,21 @@ static struct hf_addr A(const char *text)
 	return a;
 }
 
-static void parse_and_format(void **state)
+static void
+parse_and_format(void **state)
 {
 	static const struct {
 		const char *in, *out;
 	} rows[] = {
-		{ "192.0.2.1", "192.0.2.1" },
-		{ "0.0.0.0", "0.0.0.0" },
-		{ "255.255.255.255", "255.255.255.255" },
-		{ "2001:db8::1", "2001:db8::1" },
-		{ "[2001:db8::1]", "2001:db8::1" },
-		{ "::", "::" },
-		{ "[::]", "::" },
-		{ "::ffff:10.1.2.3", "10.1.2.3" },
-		{ "2001:DB8:0:0:0:0:0:1", "2001:db8::1" },
+		{"192.0.2.1", "192.0.2.1"},
+		{"0.0.0.0", "0.0.0.0"},
+		{"255.255.255.255", "255.255.255.255"},
+		{"2001:db8::1", "2001:db8::1"},
+		{"[2001:db8::1]", "2001:db8::1"},
+		{"::", "::"},
+		{"[::]", "::"},
+		{"::ffff:10.1.2.3", "10.1.2.3"},
+		{"2001:DB8:0:0:0:0:0:1", "2001:db8::1"},
 	};
 	char buf[INET6_ADDRSTRLEN];
 
@@ -47,9 +47,30 @@ static void parse_and_format(void **state)
 static void parse_refuses(void **state)
 {
 	static const char *const bad[] = {
-		"", " ", "x", "1.2.3", "1.2.3.4.5", "1.2.3.256", " 1.2.3.4", "1.2.3.4 ", "01.2.3.4",
-		"1.2.3.4/32", "[1.2.3.4]", "[", "]", "[]", "[::1", "::1]", "[[::1]]", "fe80::1%eth0",
-		":::", "2001:db8::1::2", "12345::", "1.2.3.4:80", "[::1]:80", "localhost",
+		"",
+		" ",
+		"x",
+		"1.2.3",
+		"1.2.3.4.5",
+		"1.2.3.256",
+		" 1.2.3.4",
+		"1.2.3.4 ",
+		"01.2.3.4",
+		"1.2.3.4/32",
+		"[1.2.3.4]",
+		"[",
+		"]",
+		"[]",
+		"[::1",
+		"::1]",
+		"[[::1]]",
+		"fe80::1%eth0",
+		":::",
+		"2001:db8::1::2",
+		"12345::",
+		"1.2.3.4:80",
+		"[::1]:80",
+		"localhost",
 		"0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000",
 	};
 	struct hf_addr a, before;
@@ -71,19 +92,31 @@ static void prefix(void **state)
 		int r;
 		unsigned int len;
 	} rows[] = {
-		{ "10.0.0.0/24", 0, 24 },	{ "0.0.0.0/0", 0, 0 },
-		{ "10.0.0.1", 0, 32 },		{ "10.0.0.1/32", 0, 32 },
-		{ "2001:db8::/32", 0, 32 },	{ "::/0", 0, 0 },
-		{ "2001:db8::1", 0, 128 },	{ "[2001:db8::]/64", 0, 64 },
-		{ "10.0.0.1/24", -EDOM, 0 },	{ "10.0.0.128/24", -EDOM, 0 },
-		{ "2001:db8::1/64", -EDOM, 0 }, { "10.0.0.0/33", -ERANGE, 0 },
-		{ "::/129", -ERANGE, 0 },	{ "10.0.0.0/", -EINVAL, 0 },
-		{ "10.0.0.0/-1", -EINVAL, 0 },	{ "10.0.0.0/+8", -EINVAL, 0 },
-		{ "10.0.0.0/ 8", -EINVAL, 0 },	{ "10.0.0.0/8 ", -EINVAL, 0 },
-		{ "10.0.0.0/08", -EINVAL, 0 },	{ "10.0.0.0/8/8", -EINVAL, 0 },
-		{ "10.0.0.0/4294967304", -EINVAL, 0 }, { "/8", -EINVAL, 0 },
-		{ "::ffff:10.0.0.0/104", -EINVAL, 0 }, { "10.0.0/8", -EINVAL, 0 },
-		{ "10.0.0.0/255.0.0.0", -EINVAL, 0 },
+		{"10.0.0.0/24", 0, 24},
+		{"0.0.0.0/0", 0, 0},
+		{"10.0.0.1", 0, 32},
+		{"10.0.0.1/32", 0, 32},
+		{"2001:db8::/32", 0, 32},
+		{"::/0", 0, 0},
+		{"2001:db8::1", 0, 128},
+		{"[2001:db8::]/64", 0, 64},
+		{"10.0.0.1/24", -EDOM, 0},
+		{"10.0.0.128/24", -EDOM, 0},
+		{"2001:db8::1/64", -EDOM, 0},
+		{"10.0.0.0/33", -ERANGE, 0},
+		{"::/129", -ERANGE, 0},
+		{"10.0.0.0/", -EINVAL, 0},
+		{"10.0.0.0/-1", -EINVAL, 0},
+		{"10.0.0.0/+8", -EINVAL, 0},
+		{"10.0.0.0/ 8", -EINVAL, 0},
+		{"10.0.0.0/8 ", -EINVAL, 0},
+		{"10.0.0.0/08", -EINVAL, 0},
+		{"10.0.0.0/8/8", -EINVAL, 0},
+		{"10.0.0.0/4294967304", -EINVAL, 0},
+		{"/8", -EINVAL, 0},
+		{"::ffff:10.0.0.0/104", -EINVAL, 0},
+		{"10.0.0/8", -EINVAL, 0},
+		{"10.0.0.0/255.0.0.0", -EINVAL, 0},
 	};
 	struct hf_addr a;
 	unsigned int len;
@@ -103,12 +136,24 @@ static void kinds(void **state)
 		const char *text;
 		int unicast, v4, zero;
 	} rows[] = {
-		{ "192.0.2.1", 1, 1, 0 },    { "10.0.0.0", 1, 1, 0 },	 { "223.255.255.255", 1, 1, 0 },
-		{ "0.0.0.0", 0, 1, 0 },	     { "0.1.2.3", 0, 1, 0 },	 { "127.0.0.1", 0, 1, 0 },
-		{ "169.254.1.1", 0, 1, 0 },  { "224.0.0.1", 0, 1, 0 },	 { "240.0.0.1", 0, 1, 0 },
-		{ "255.255.255.255", 0, 1, 0 }, { "2001:db8::1", 1, 0, 0 }, { "fd00::1", 1, 0, 0 },
-		{ "::", 0, 0, 1 },	     { "::1", 0, 0, 0 },	 { "fe80::1", 0, 0, 0 },
-		{ "febf::1", 0, 0, 0 },	     { "fec0::1", 1, 0, 0 },	 { "ff02::1", 0, 0, 0 },
+		{"192.0.2.1", 1, 1, 0},
+		{"10.0.0.0", 1, 1, 0},
+		{"223.255.255.255", 1, 1, 0},
+		{"0.0.0.0", 0, 1, 0},
+		{"0.1.2.3", 0, 1, 0},
+		{"127.0.0.1", 0, 1, 0},
+		{"169.254.1.1", 0, 1, 0},
+		{"224.0.0.1", 0, 1, 0},
+		{"240.0.0.1", 0, 1, 0},
+		{"255.255.255.255", 0, 1, 0},
+		{"2001:db8::1", 1, 0, 0},
+		{"fd00::1", 1, 0, 0},
+		{"::", 0, 0, 1},
+		{"::1", 0, 0, 0},
+		{"fe80::1", 0, 0, 0},
+		{"febf::1", 0, 0, 0},
+		{"fec0::1", 1, 0, 0},
+		{"ff02::1", 0, 0, 0},
 	};
 
 	(void)state;
@@ -129,11 +174,16 @@ static void overlap(void **state)
 		const char *a, *b;
 		int yes;
 	} rows[] = {
-		{ "10.0.0.0/8", "10.1.0.0/16", 1 },   { "10.0.0.0/9", "10.128.0.0/9", 0 },
-		{ "10.0.0.0/24", "10.0.1.0/24", 0 },  { "0.0.0.0/0", "10.0.0.0/24", 1 },
-		{ "10.0.0.4/30", "10.0.0.7", 1 },     { "10.0.0.4/30", "10.0.0.8", 0 },
-		{ "2001:db8::/32", "2001:db8:1::/48", 1 }, { "2001:db8::/48", "2001:db8:1::/48", 0 },
-		{ "::/0", "10.0.0.0/8", 0 },	      { "2001:db8::/33", "2001:db8:8000::/33", 0 },
+		{"10.0.0.0/8", "10.1.0.0/16", 1},
+		{"10.0.0.0/9", "10.128.0.0/9", 0},
+		{"10.0.0.0/24", "10.0.1.0/24", 0},
+		{"0.0.0.0/0", "10.0.0.0/24", 1},
+		{"10.0.0.4/30", "10.0.0.7", 1},
+		{"10.0.0.4/30", "10.0.0.8", 0},
+		{"2001:db8::/32", "2001:db8:1::/48", 1},
+		{"2001:db8::/48", "2001:db8:1::/48", 0},
+		{"::/0", "10.0.0.0/8", 0},
+		{"2001:db8::/33", "2001:db8:8000::/33", 0},
 	};
 	struct hf_addr a, b;
 	unsigned int alen, blen;
@@ -156,17 +206,17 @@ static void nth(void **state)
 		int r;
 		const char *out;
 	} rows[] = {
-		{ "10.0.0.0/24", 0, 0, "10.0.0.0" },
-		{ "10.0.0.0/24", 255, 0, "10.0.0.255" },
-		{ "10.0.0.0/24", 256, -ERANGE, NULL },
-		{ "10.0.0.0/8", 0x10203, 0, "10.1.2.3" },
-		{ "10.0.0.7/32", 0, 0, "10.0.0.7" },
-		{ "10.0.0.7/32", 1, -ERANGE, NULL },
-		{ "0.0.0.0/0", 0xffffffff, 0, "255.255.255.255" },
-		{ "0.0.0.0/0", 0x100000000, -ERANGE, NULL },
-		{ "2001:db8::/64", UINT64_MAX, 0, "2001:db8::ffff:ffff:ffff:ffff" },
-		{ "2001:db8::/65", UINT64_MAX, -ERANGE, NULL },
-		{ "::/0", 1, 0, "::1" },
+		{"10.0.0.0/24", 0, 0, "10.0.0.0"},
+		{"10.0.0.0/24", 255, 0, "10.0.0.255"},
+		{"10.0.0.0/24", 256, -ERANGE, NULL},
+		{"10.0.0.0/8", 0x10203, 0, "10.1.2.3"},
+		{"10.0.0.7/32", 0, 0, "10.0.0.7"},
+		{"10.0.0.7/32", 1, -ERANGE, NULL},
+		{"0.0.0.0/0", 0xffffffff, 0, "255.255.255.255"},
+		{"0.0.0.0/0", 0x100000000, -ERANGE, NULL},
+		{"2001:db8::/64", UINT64_MAX, 0, "2001:db8::ffff:ffff:ffff:ffff"},
+		{"2001:db8::/65", UINT64_MAX, -ERANGE, NULL},
+		{"::/0", 1, 0, "::1"},
 	};
 	char buf[INET6_ADDRSTRLEN];
 	struct hf_addr a, out;
@@ -186,7 +236,7 @@ static void nth(void **state)
 
 static void sockaddrs(void **state)
 {
-	static const char *const texts[] = { "192.0.2.1", "2001:db8::1", "fe80::7" };
+	static const char *const texts[] = {"192.0.2.1", "2001:db8::1", "fe80::7"};
 	struct sockaddr_storage ss;
 	struct hf_addr back;
 	socklen_t len;
@@ -198,10 +248,11 @@ static void sockaddrs(void **state)
 
 		addr_to_sockaddr(&a, 4711, 9, &ss, &len);
 		assert_int_equal(ss.ss_family, i == 0 ? AF_INET : AF_INET6);
-		assert_int_equal(len, i == 0 ? sizeof(struct sockaddr_in) :
-					       sizeof(struct sockaddr_in6));
+		assert_int_equal(len,
+				 i == 0 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
 		if (i > 0)
-			assert_int_equal(((struct sockaddr_in6 *)&ss)->sin6_scope_id, i == 2 ? 9 : 0);
+			assert_int_equal(((struct sockaddr_in6 *)&ss)->sin6_scope_id,
+					 i == 2 ? 9 : 0);
 		assert_int_equal(addr_from_sockaddr((struct sockaddr *)&ss, &back, &port), 0);
 		assert_true(addr_equal(&a, &back));
 		assert_int_equal(port, 4711);
@@ -215,8 +266,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parse_and_format), cmocka_unit_test(parse_refuses),
-		cmocka_unit_test(prefix),	    cmocka_unit_test(kinds),
-		cmocka_unit_test(overlap),	    cmocka_unit_test(nth),
+		cmocka_unit_test(prefix),           cmocka_unit_test(kinds),
+		cmocka_unit_test(overlap),          cmocka_unit_test(nth),
 		cmocka_unit_test(sockaddrs),
 	};
 

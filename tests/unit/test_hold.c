@@ -16,7 +16,7 @@ struct made {
 
 static struct made v4(uint16_t id, uint16_t offset, size_t payload)
 {
-	struct made m = { .len = 10 + 20 + payload };
+	struct made m = {.len = 10 + 20 + payload};
 	uint8_t *ip = m.b + 10;
 
 	ip[0] = 0x45;
@@ -35,7 +35,7 @@ static struct made v4(uint16_t id, uint16_t offset, size_t payload)
 /* `before`: extension headers of 8 bytes in front of the fragment header. */
 static struct made v6(uint32_t id, uint16_t offset, int before)
 {
-	struct made m = { .len = 10 + 40 + (size_t)before * 8 + 8 + 16 };
+	struct made m = {.len = 10 + 40 + (size_t)before * 8 + 8 + 16};
 	uint8_t *ip = m.b + 10, *h = ip + 40;
 
 	ip[0] = 0x60;
@@ -104,7 +104,7 @@ static void recognises_fragments(void **state)
 static void offered_every_5_ms_until_placed(void **state)
 {
 	struct hold *h = hold_new();
-	struct sink s = { 0 };
+	struct sink s = {0};
 	struct made m = v4(7, 1480, 100);
 
 	(void)state;
@@ -134,7 +134,7 @@ static void offered_every_5_ms_until_placed(void **state)
 static void expires_a_second_after_it_was_first_seen(void **state)
 {
 	struct hold *h = hold_new();
-	struct sink s = { 0 };
+	struct sink s = {0};
 	struct made m = v6(7, 1448, 0);
 	uint64_t now = 50;
 	enum hold_result r = add(h, m, now);
@@ -169,7 +169,7 @@ static void expires_a_second_after_it_was_first_seen(void **state)
 static void refused_offers_are_repeated(void **state)
 {
 	struct hold *h = hold_new();
-	struct sink s = { .r = -EAGAIN };
+	struct sink s = {.r = -EAGAIN};
 
 	(void)state;
 	add(h, v4(1, 8, 8), 0);
@@ -183,7 +183,7 @@ static void refused_offers_are_repeated(void **state)
 static void keys_differ(void **state)
 {
 	struct hold *h = hold_new();
-	struct sink s = { 0 };
+	struct sink s = {0};
 	struct made m = v4(1, 8, 8);
 
 	(void)state;
@@ -207,7 +207,7 @@ static void keys_differ(void **state)
 static void bounded(void **state)
 {
 	struct hold *h = hold_new();
-	struct sink s = { 0 };
+	struct sink s = {0};
 	uint16_t n = 0;
 
 	(void)state;

@@ -26,12 +26,12 @@
 static const char *no_namespace;
 static struct netlink *nl;
 
-#define NEED_NAMESPACE()                                              \
-	do {                                                          \
-		if (no_namespace) {                                   \
-			print_message("skipped: %s\n", no_namespace); \
-			skip();                                       \
-		}                                                     \
+#define NEED_NAMESPACE()                                                                           \
+	do {                                                                                       \
+		if (no_namespace) {                                                                \
+			print_message("skipped: %s\n", no_namespace);                              \
+			skip();                                                                    \
+		}                                                                                  \
 	} while (0)
 
 static void run(const char *command)
@@ -51,7 +51,8 @@ static int enter(void **state)
 		no_namespace = "no ip command";
 	else if (unshare(CLONE_NEWNET) < 0)
 		no_namespace = "no network namespace to be had";
-	else if (system("ip link add e0 type veth peer name p0 && ip link add e1 type veth peer name p1") != 0)
+	else if (system("ip link add e0 type veth peer name p0 && ip link add e1 type veth peer "
+			"name p1") != 0)
 		no_namespace = "no veth";
 	if (no_namespace)
 		return 0;
@@ -67,8 +68,7 @@ static int leave(void **state)
 	return 0;
 }
 
-static struct hf_addr A(const char *text)
-{
+static struct hf_addr A(const char *text) {
 	struct hf_addr a;
 
 	if (addr_parse(text, &a) < 0)
@@ -76,7 +76,8 @@ static struct hf_addr A(const char *text)
 	return a;
 }
 
-static uint64_t now_ms(void)
+static uint64_t
+now_ms(void)
 {
 	struct timespec t;
 
@@ -87,7 +88,7 @@ static uint64_t now_ms(void)
 /* Reads events until all of `want` have come, or for two seconds; returns all that came. */
 static int events(int want)
 {
-	struct pollfd p = { .fd = netlink_fd(nl), .events = POLLIN };
+	struct pollfd p = {.fd = netlink_fd(nl), .events = POLLIN};
 	uint64_t end = now_ms() + 2000;
 	int mask = 0;
 
@@ -105,7 +106,7 @@ static int events(int want)
 /* Until nothing comes for a while. */
 static void quiet(void)
 {
-	struct pollfd p = { .fd = netlink_fd(nl), .events = POLLIN };
+	struct pollfd p = {.fd = netlink_fd(nl), .events = POLLIN};
 
 	while (poll(&p, 1, 100) > 0)
 		netlink_dispatch(nl);
@@ -172,7 +173,7 @@ static void n7_n8_events(void **state)
 	NEED_NAMESPACE();
 	quiet();
 	assert_int_equal(netlink_dispatch(nl), 0);
-	assert_true(poll(&(struct pollfd){ .fd = netlink_fd(nl), .events = POLLIN }, 1, 0) == 0);
+	assert_true(poll(&(struct pollfd){.fd = netlink_fd(nl), .events = POLLIN}, 1, 0) == 0);
 
 	run("ip addr add 192.0.2.2/24 dev e0");
 	assert_int_equal(events(NETLINK_ADDRESSES) & NETLINK_ADDRESSES, NETLINK_ADDRESSES);
@@ -270,7 +271,7 @@ static bool shows(const char *command, const char *text)
 static void hf0_is_configured(void **state)
 {
 	struct hf_addr four = A("10.7.0.1"), six = A("fd00:7::1");
-	struct hf_addr net4 = A("203.0.113.0"), net6 = A("2001:db8:9::"), none = { 0 };
+	struct hf_addr net4 = A("203.0.113.0"), net6 = A("2001:db8:9::"), none = {0};
 	char err[256] = "";
 	struct netlink_link l;
 	uint32_t hf0;
@@ -299,14 +300,16 @@ static void hf0_is_configured(void **state)
 		assert_int_equal(netlink_add_route(nl, &net6, 64, hf0, &six, 0), 0);
 		quiet();
 	}
-	assert_true(shows("ip route show 203.0.113.0/24", "dev hf0 proto 72 scope link src 10.7.0.1 mtu 1400"));
+	assert_true(shows("ip route show 203.0.113.0/24",
+			  "dev hf0 proto 72 scope link src 10.7.0.1 mtu 1400"));
 	assert_true(shows("ip -6 route show 2001:db8:9::/64", "dev hf0 proto 72 src fd00:7::1"));
 	assert_int_equal(netlink_add_route(nl, &net4, 24, hf0, NULL, 0), 0); /* replaced */
 	assert_true(shows("ip route show 203.0.113.0/24", "dev hf0 proto 72 scope link "));
 	assert_false(shows("ip route show 203.0.113.0/24", "mtu"));
 	assert_int_equal(netlink_add_route(nl, &net4, 24, hf0, &none, 0), 0);
 
-	/* the daemon was killed: addresses and routes stay, and are found as ours by the next one */
+	/* the daemon was killed: addresses and routes stay, and are found as ours by the next one
+	 */
 	close(fd);
 	assert_true(shows("ip route show 203.0.113.0/24", "dev hf0"));
 	assert_true(shows("ip -6 route show 2001:db8:9::/64", "dev hf0"));
@@ -363,7 +366,7 @@ static void n8_route_out_of_a_device(void **state)
 {
 	struct hf_addr peer = A("203.0.113.9"), a0 = A("10.0.0.2"), a1 = A("10.1.0.2"), gw;
 	struct hf_addr peer6 = A("2001:db8:f::9"), b0 = A("2001:db8:a::2"), b1 = A("2001:db8:b::2");
-	struct hf_addr none = { 0 };
+	struct hf_addr none = {0};
 	struct netlink_route r;
 	uint32_t e0, e1;
 
@@ -419,7 +422,8 @@ static void n8_route_out_of_a_device(void **state)
 	run("ip link set e1 up");
 
 	/* several routers at once */
-	run("ip route replace default metric 100 nexthop via 10.0.0.1 dev e0 nexthop via 10.1.0.1 dev e1");
+	run("ip route replace default metric 100 nexthop via 10.0.0.1 dev e0 nexthop via 10.1.0.1 "
+	    "dev e1");
 	run("ip route del default metric 200 2>/dev/null || true");
 	assert_int_equal(netlink_route_get(nl, &peer, &a1, e1, &r), 0);
 	gw = A("10.1.0.1");

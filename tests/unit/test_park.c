@@ -38,7 +38,7 @@ static void be32(uint8_t *p, uint32_t x)
 static struct made tcp(int v6, uint16_t sport, uint32_t seq, uint8_t flags, size_t payload,
 		       uint8_t mark)
 {
-	struct made m = { .len = 10 + (v6 ? 40u : 20u) + 20 + payload };
+	struct made m = {.len = 10 + (v6 ? 40u : 20u) + 20 + payload};
 	uint8_t *ip = m.b + 10, *t = ip + (v6 ? 40 : 20);
 
 	if (v6) {
@@ -66,7 +66,7 @@ static struct made tcp(int v6, uint16_t sport, uint32_t seq, uint8_t flags, size
 
 static struct made udp(uint32_t number)
 {
-	struct made m = { .len = 10 + 20 + 8 + 4 };
+	struct made m = {.len = 10 + 20 + 8 + 4};
 	uint8_t *ip = m.b + 10;
 
 	ip[0] = 0x45;
@@ -291,7 +291,8 @@ static void many_associations(void **state)
 	assert_int_equal(park_total_bytes(p), 0);
 	for (uint32_t n = 0; n < 4; n++)
 		for (uint32_t assoc = 0; assoc < HF_ASSOCS_MAX; assoc++)
-			assert_int_equal(put(p, assoc, tcp(0, 1000, n * 10, ACK, 10, 1)), PARK_HELD);
+			assert_int_equal(put(p, assoc, tcp(0, 1000, n * 10, ACK, 10, 1)),
+					 PARK_HELD);
 	for (uint32_t assoc = 0; assoc < HF_ASSOCS_MAX; assoc++)
 		assert_int_equal(put(p, assoc, tcp(0, 1000, 30, ACK, 10, 2)), PARK_REPLACED);
 	for (uint32_t assoc = 0; assoc < HF_ASSOCS_MAX; assoc += 2)

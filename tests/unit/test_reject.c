@@ -41,9 +41,9 @@ static uint32_t get32(const uint8_t *p)
 /* 10.7.0.1 → 203.0.113.9, or fd00:7::1 → 2001:db8::9; `payload` bytes count up */
 static struct made packet(int v6, uint8_t proto, size_t payload)
 {
-	static const uint8_t src4[] = { 10, 7, 0, 1 }, dst4[] = { 203, 0, 113, 9 };
+	static const uint8_t src4[] = {10, 7, 0, 1}, dst4[] = {203, 0, 113, 9};
 	struct hf_addr src6, dst6;
-	struct made m = { .len = (v6 ? 40u : 20u) + payload };
+	struct made m = {.len = (v6 ? 40u : 20u) + payload};
 
 	addr_parse("fd00:7::1", &src6);
 	addr_parse("2001:db8::9", &dst6);
@@ -161,8 +161,8 @@ static void icmp_for_datagrams_and_echo(void **state)
 
 	(void)state;
 	for (int v6 = 0; v6 < 2; v6++) {
-		const struct made inputs[] = { udp(v6, 0), udp(v6, 31), echo(v6, v6 ? 128 : 8),
-					       packet(v6, IPPROTO_SCTP, 40) };
+		const struct made inputs[] = {udp(v6, 0), udp(v6, 31), echo(v6, v6 ? 128 : 8),
+					      packet(v6, IPPROTO_SCTP, 40)};
 
 		for (size_t i = 0; i < 4; i++) {
 			const char *from = i == 1 ? v6 ? "fd00:7::ff" : "10.7.0.254" : NULL;
@@ -192,7 +192,8 @@ static void quotes_as_much_as_fits(void **state)
 
 			assert_int_equal(len, want < most ? want : most);
 			check_answer(out, len, v6, NULL, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
-			assert_memory_equal(out + (v6 ? 48 : 28), m.b, (size_t)len - (v6 ? 48 : 28));
+			assert_memory_equal(out + (v6 ? 48 : 28), m.b,
+					    (size_t)len - (v6 ? 48 : 28));
 		}
 }
 
@@ -222,8 +223,8 @@ static void reset_for_a_syn(void **state)
 
 static void never_for_a_connection(void **state)
 {
-	static const uint8_t flags[] = { 0, ACK, FIN, FIN | ACK, RST, RST | ACK, SYN | ACK, SYN | RST,
-					 SYN | FIN };
+	static const uint8_t flags[] = {0,         ACK,       FIN,       FIN | ACK, RST,
+					RST | ACK, SYN | ACK, SYN | RST, SYN | FIN};
 	uint8_t out[REJECT_MAX];
 
 	(void)state;
@@ -235,11 +236,12 @@ static void never_for_a_connection(void **state)
 /* RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e) */
 static void never_about_these(void **state)
 {
-	static const uint8_t types4[] = { 0, 3, 4, 5, 11, 12, 13 };
-	static const uint8_t types6[] = { 1, 2, 3, 4, 100, 127, 129, 130, 133, 134, 135, 136, 137, 143 };
-	static const char *const src4[] = { "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255",
-					    "240.0.0.1" };
-	static const char *const src6[] = { "::", "::1", "ff02::1", "::ffff:10.0.0.1" };
+	static const uint8_t types4[] = {0, 3, 4, 5, 11, 12, 13};
+	static const uint8_t types6[] = {1,   2,   3,   4,   100, 127, 129,
+					 130, 133, 134, 135, 136, 137, 143};
+	static const char *const src4[] = {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255",
+					   "240.0.0.1"};
+	static const char *const src6[] = {"::", "::1", "ff02::1", "::ffff:10.0.0.1"};
 	uint8_t out[REJECT_MAX];
 	struct hf_addr a;
 	struct made m;
@@ -307,7 +309,7 @@ static void cut_short(void **state)
 
 	(void)state;
 	for (int v6 = 0; v6 < 2; v6++) {
-		struct made inputs[] = { udp(v6, 30), tcp(v6, SYN, 20, 3), echo(v6, v6 ? 128 : 8) };
+		struct made inputs[] = {udp(v6, 30), tcp(v6, SYN, 20, 3), echo(v6, v6 ? 128 : 8)};
 
 		for (size_t i = 0; i < 3; i++) {
 			struct made whole = inputs[i];
@@ -346,7 +348,7 @@ static void capacity(void **state)
 static void source_of_another_family_is_not_used(void **state)
 {
 	uint8_t out[REJECT_MAX];
-	struct hf_addr zero = { 0 };
+	struct hf_addr zero = {0};
 	struct made m = udp(0, 10);
 
 	(void)state;

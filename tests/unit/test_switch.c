@@ -344,9 +344,7 @@ static void n5_n6_table_is_complete(void **state)
 						assert_true(same(&m, &was));
 						continue;
 					}
-					if (switch_step(&m, &in))
-						reacts = true;
-					else if (!same(&m, &was) && cells[role][s][e] != 'x')
+					if (switch_step(&m, &in) || !same(&m, &was))
 						reacts = true;
 				}
 				if (reacts != (cells[role][s][e] == 'x'))

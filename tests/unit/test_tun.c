@@ -36,17 +36,17 @@ static int enter(void **state)
 	return 0;
 }
 
-#define NEED_NAMESPACE()                                              \
-	do {                                                          \
-		if (no_namespace) {                                   \
-			print_message("skipped: %s\n", no_namespace); \
-			skip();                                       \
-		}                                                     \
+#define NEED_NAMESPACE()                                                                           \
+	do {                                                                                       \
+		if (no_namespace) {                                                                \
+			print_message("skipped: %s\n", no_namespace);                              \
+			skip();                                                                    \
+		}                                                                                  \
 	} while (0)
 
 static void set_up(const char *name, const char *addr)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 	struct sockaddr_in *in = (struct sockaddr_in *)&ifr.ifr_addr;
 	int s = socket(AF_INET, SOCK_DGRAM, 0);
 
@@ -65,7 +65,7 @@ static void set_up(const char *name, const char *addr)
 
 static void created_adopted_removed(void **state)
 {
-	struct ifreq ifr = { .ifr_name = "hf0" };
+	struct ifreq ifr = {.ifr_name = "hf0"};
 	char err[256] = "";
 	uint32_t first, second;
 	bool adopted = true;
@@ -97,8 +97,8 @@ static void created_adopted_removed(void **state)
 
 static void refuses(void **state)
 {
-	static const char *const bad[] = { "", "a/b", "hf%d", "sixteen-letters-x", ".", "..", "a b",
-					   "a:1" };
+	static const char *const bad[] = {"",  "a/b", "hf%d", "sixteen-letters-x",
+					  ".", "..",  "a b",  "a:1"};
 	char err[256] = "";
 	uint32_t ifindex = 77;
 	bool adopted;
@@ -124,7 +124,7 @@ static void refuses(void **state)
 
 static void refuses_a_tap(void **state)
 {
-	struct ifreq ifr = { .ifr_name = "tap7", .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq ifr = {.ifr_name = "tap7", .ifr_flags = IFF_TAP | IFF_NO_PI};
 	char err[256] = "";
 	uint32_t ifindex;
 	bool adopted;
@@ -143,11 +143,11 @@ static void refuses_a_tap(void **state)
 static void packets_pass(void **state)
 {
 	static uint8_t buf[TUN_PACKET_MAX];
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
-	struct sockaddr_in from = { .sin_family = AF_INET };
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	struct sockaddr_in from = {.sin_family = AF_INET};
 	socklen_t len = sizeof(from);
 	char err[256] = "", got[8];
-	struct pollfd p = { .events = POLLIN };
+	struct pollfd p = {.events = POLLIN};
 	uint32_t ifindex;
 	bool adopted;
 	ssize_t n;
