@@ -263,6 +263,29 @@ static __always_inline bool encode_echo(struct packet *p, struct flow_key *key,
 	return true;
 }
 
+static __always_inline struct host_val *encode_role(const struct hf_addr *addr, __u8 role)
+{
+	struct host_val *host = bpf_map_lookup_elem(&hosts, addr);
+
+	return host && host->role == role ? host : NULL;
+}
+
+/* The mobile whose packet this is: ours if it sent it, the anchor's if it is to get it. XDP is for
+ * anchors, so it asks in the other order. */
+static __always_inline struct host_val *encode_host(const struct packet *p, bool *ret_up)
+{
+	struct host_val *host;
+
+	*ret_up = !CTX_FORWARDS;
+	host = CTX_FORWARDS ? encode_role(&p->dst, HF_ROLE_ANCHOR)
+			    : encode_role(&p->src, HF_ROLE_MOBILE);
+	if (host)
+		return host;
+	*ret_up = CTX_FORWARDS;
+	return CTX_FORWARDS ? encode_role(&p->src, HF_ROLE_MOBILE)
+			    : encode_role(&p->dst, HF_ROLE_ANCHOR);
+}
+
 static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, enum origin origin)
 {
 	struct host_val *host;
@@ -273,15 +296,11 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, enum or
 	struct path_val *path;
 	struct rewrite rw;
 	__u32 *index;
-	bool up = true;
+	bool up;
 
-	host = bpf_map_lookup_elem(&hosts, &p->src);
-	if (!host || host->role != HF_ROLE_MOBILE) {
-		up = false;
-		host = bpf_map_lookup_elem(&hosts, &p->dst);
-		if (!host || host->role != HF_ROLE_ANCHOR)
-			return VERDICT_PASS;
-	}
+	host = encode_host(p, &up);
+	if (!host)
+		return VERDICT_PASS;
 	if (p->kind == KIND_BAD)
 		return verdict_for(p, VERDICT_REFUSE, HF_REASON_MALFORMED);
 	if (p->kind != KIND_PORTS && p->kind != KIND_ECHO)

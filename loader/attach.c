@@ -2,10 +2,14 @@
 /* Which programs go on which interface, and taking away what is ours. */
 #include <errno.h>
 #include <glob.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,6 +84,23 @@ static int detach_one(const struct record *list, int n, uint32_t ifindex)
 	return taken;
 }
 
+/* Frames redirected to a veth vanish unless its other end has an XDP program, too, and native XDP on it
+ * takes packets apart that came whole: not to be chosen by itself. */
+static bool is_veth(uint32_t ifindex)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq req = {.ifr_data = (void *)&info};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool veth = false;
+
+	if (fd < 0)
+		return false;
+	if (if_indextoname(ifindex, req.ifr_name) && ioctl(fd, SIOCETHTOOL, &req) == 0)
+		veth = strcmp(info.driver, "veth") == 0;
+	close(fd);
+	return veth;
+}
+
 static int use_xdp(struct loader *l, uint32_t ifindex, enum loader_mode mode,
 		   enum loader_mode *ret_mode, struct loader_error *err)
 {
@@ -87,6 +108,8 @@ static int use_xdp(struct loader *l, uint32_t ifindex, enum loader_mode mode,
 	struct record *list = NULL;
 	int n, ret;
 
+	if (mode == LOADER_MODE_AUTO && is_veth(ifindex))
+		mode = LOADER_MODE_TC;
 	if (mode == LOADER_MODE_TC) {
 		n = list_here(&l->place, &list);
 		for (int i = 0; i < n; i++)

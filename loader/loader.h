@@ -44,7 +44,7 @@ enum loader_map {
 };
 
 enum loader_mode {
-	LOADER_MODE_AUTO,    /* native XDP + tc if the driver has it, else tc */
+	LOADER_MODE_AUTO,    /* native XDP + tc if the driver has it and is not veth, else tc */
 	LOADER_MODE_TC,      /* tc alone */
 	LOADER_MODE_XDP,     /* native XDP + tc; fails where the driver has none */
 	LOADER_MODE_GENERIC, /* generic XDP + tc */

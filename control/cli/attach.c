@@ -92,14 +92,14 @@ int cli_detach(struct cli *c, int argc, char **argv)
 		if (!ifindex)
 			return cli_fail(c, "interface '%s' does not exist; 'ip link' lists those that do", argv[first]);
 	}
-	ret = loader_open(&options, true, &l, &err);
-	if (ret == -ENOENT)
-		return cli_fail(c, "nothing named '%s' is attached anywhere", options.name);
-	if (ret)
-		return cli_fail(c, "%s", err.text);
 	if (w.all) {
-		ret = loader_remove(l, &err);
+		ret = loader_purge(options.name, NULL, &err);
 	} else {
+		ret = loader_open(&options, true, &l, &err);
+		if (ret == -ENOENT)
+			return cli_fail(c, "nothing named '%s' is attached anywhere", options.name);
+		if (ret)
+			return cli_fail(c, "%s", err.text);
 		ret = loader_detach(l, ifindex, &err);
 		/* the last one takes the maps with it */
 		if (!ret && !loader_attachments(l, left, 1))

@@ -194,7 +194,7 @@ int cli_up(struct cli *c, int argc, char **argv)
 	snprintf(log, sizeof(log), "%s/%s.log", conf->run_dir, conf->name);
 	c->name = conf->name;
 	ret = start(c, conf, &w, log);
-	if (!ret)
+	if (!ret && conf->role == HF_ROLE_MOBILE)
 		ret = await(c, &w);
 	if (!ret && !c->json)
 		printf("%s is up\n", conf->name);

@@ -57,6 +57,7 @@ struct assoc {
 
 	uint64_t alive_ms;     /* mobile: ALIVE sent */
 	uint64_t alive_ack_ms; /* mobile: last sign of the anchor's daemon */
+	uint64_t silent_ms;    /* mobile: since when ALIVE is not answered; older than alive_ack_ms: it is */
 	uint64_t sign_ms;      /* last authentic datagram */
 	uint64_t data_rx;      /* anchor: for the inactivity timeout */
 	uint64_t data_rx_ms;

@@ -19,6 +19,8 @@
 #define CONNECT_PAUSE_MS 500u
 #define CONNECT_PAUSE_MAX_MS 5000u
 #define HELLO_EAGER_MS 250u
+#define ALIVE_AGAIN_MS 500u
+#define SILENT_MS 1900u /* ALIVE sent four times, no answer */
 /* A switch that got no answer for so long: the anchor may have forgotten us, so CONNECT beside it. */
 #define DOUBT_US 1000000u
 
@@ -393,7 +395,11 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 	for (struct path *p = a->paths; p; p = p->next)
 		if (p != a->current)
 			greet(a, p, now_us);
-	if (a->current && a->current->present && now - a->alive_ms >= alive) {
+	/* once a period; more often while it is not answered */
+	if (a->current && a->current->present &&
+	    now - a->alive_ms >= (a->alive_ack_ms < a->alive_ms && alive > ALIVE_AGAIN_MS ? ALIVE_AGAIN_MS : alive)) {
+		if (a->alive_ack_ms >= a->alive_ms)
+			a->silent_ms = now;
 		a->alive_ms = now;
 		assoc_send(a, a->current, WIRE_ALIVE, 0, 0);
 		if (!a->current->asked)
@@ -401,7 +407,7 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 	}
 	/* Probes are answered, sealed datagrams are not: the anchor's daemon has lost our keys. */
 	if (!a->tls && now >= a->connect_ms && a->sm.state == SWITCH_SETTLED &&
-	    now - a->alive_ack_ms > 3ull * alive && a->current && a->current->health == PATH_ALIVE)
+	    a->alive_ack_ms < a->silent_ms && now - a->silent_ms > SILENT_MS && a->current && a->current->health == PATH_ALIVE)
 		mobile_connect(a);
 	if (!a->tls && now >= a->connect_ms &&
 	    (a->sm.state == SWITCH_PATH_LOST || a->sm.state == SWITCH_UNEXPECTED_SENT) &&

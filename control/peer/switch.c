@@ -8,10 +8,10 @@
  *  - retry interval. Only the mobile repeats handshake messages, the anchor answers what is
  *    repeated; so a lost answer costs what a lost question costs and two ends never
  *    repeat at each other. The anchor repeats its challenge, which is a question.
- *  - switch timeout Z (N9). Planned: begins anew with every step. Unexpected: one Z for the whole, from the
- *    loss on; further losses do not prolong it, or a mobile whose paths come and go would never notice
- *    that the anchor has forgotten it. Mobile: a planned switch is tried again as an
- *    unexpected one, an unexpected one fails and the association connects anew. Anchor: CLEAN_UP.
+ *  - switch timeout Z (N9). Planned: begins anew with every step. Unexpected: one Z for all, from
+ *    the loss on; further losses do not prolong it, or a mobile whose paths come and go would
+ *    never notice that the anchor has forgotten it. Mobile: a planned switch is tried again as
+ *    an unexpected one, which fails, and the association connects anew. Anchor: CLEAN_UP.
  *
  * Crossings are settled by the id: whatever the mobile begins has a higher one, the anchor follows
  * the highest, both ignore the rest. So the mobile's id is never behind the anchor's, and
@@ -80,7 +80,7 @@ static uint32_t send_unexpected(struct switch_machine *m)
 /* CNAPT-1* to -6*: what was under way is overridden by a new attempt of a higher id. */
 static uint32_t go_unexpected(struct switch_machine *m, bool usable)
 {
-	bool told = m->told; /* stays true: the anchor may have parked, or flipped to what is lost now */
+	bool told = m->told; /* it stays so: the anchor may have parked or flipped for us */
 	uint32_t actions = park(m);
 
 	if (m->state != SWITCH_PATH_LOST && m->state != SWITCH_UNEXPECTED_SENT)
@@ -107,10 +107,10 @@ static uint32_t go_ready(struct switch_machine *m)
 /* SNAPT-9*, SNAPT-21 to -23. Reached only with a validated address. */
 static uint32_t redirect(struct switch_machine *m)
 {
-	uint32_t actions = SWITCH_DO(ACCEPT_NEW) | SWITCH_DO(FLIP) | SWITCH_DO(SEND_ALL_REDIRECTED) |
-			   SWITCH_DO(DONE);
+	uint32_t actions = SWITCH_DO(ACCEPT_NEW) | SWITCH_DO(FLIP) |
+			   SWITCH_DO(SEND_ALL_REDIRECTED) | SWITCH_DO(DONE);
 
-	/* after a planned switch the old path may still deliver; a lost one may be somebody else's soon */
+	/* a path left in order may still deliver; a lost address may be somebody else's soon */
 	actions |= m->unexpected ? SWITCH_DO(DROP_OLD) : SWITCH_DO(GRACE_OLD);
 	if (waits(m))
 		actions |= SWITCH_DO(STOP_TIMERS);
@@ -121,7 +121,7 @@ static uint32_t redirect(struct switch_machine *m)
 }
 
 /* STEP2 or UNEXPECTED came from somewhere: no data goes there before a challenge was
- * answered (RFC 9000, 8.2). A repeated one may come from another address and takes the target along. */
+ * answered (RFC 9000, 8.2). A repeated one takes the target along. */
 static uint32_t take_target(struct switch_machine *m, bool validated)
 {
 	uint32_t actions = SWITCH_DO(TARGET);
@@ -250,7 +250,8 @@ static uint32_t expire(struct switch_machine *m, const struct switch_input *in)
 	}
 	if (m->state != SWITCH_PATH_LOST && m->state != SWITCH_UNEXPECTED_SENT)
 		return go_unexpected(m, in->usable); /* CNAPT-11, -13, -14, -19, -30, -33 */
-	begin(m, m->id); /* CNAPT-18*, -21* */
+	/* CNAPT-18*, -21* */
+	begin(m, m->id);
 	m->state = SWITCH_DISCONNECTED;
 	return SWITCH_DO(STOP_TIMERS) | SWITCH_DO(FAIL);
 }
@@ -258,7 +259,8 @@ static uint32_t expire(struct switch_machine *m, const struct switch_input *in)
 /* TCP has validated the path of CONNECT, and both ends mean the same one. */
 static uint32_t reset(struct switch_machine *m, const struct switch_input *in)
 {
-	uint32_t actions = SWITCH_DO(ACCEPT_NEW) | SWITCH_DO(FLIP) | SWITCH_DO(GRACE_OLD) | unpark(m);
+	uint32_t actions =
+		SWITCH_DO(ACCEPT_NEW) | SWITCH_DO(FLIP) | SWITCH_DO(GRACE_OLD) | unpark(m);
 
 	if (waits(m))
 		actions |= SWITCH_DO(STOP_TIMERS);
@@ -280,7 +282,7 @@ static uint32_t rx_step1(struct switch_machine *m, const struct switch_input *in
 	begin(m, in->id);
 	m->mbb = in->mbb;
 	m->state = SWITCH_STEP1_TAKEN;
-	/* SNAPT-2 to -5; a mobile that asks for make-before-break has just shown that the path is alive */
+	/* SNAPT-2 to -5. To ask for make-before-break is to show that the path is alive. */
 	return answers | (m->mbb ? unpark(m) : park(m)) | SWITCH_DO(START_TIMERS);
 }
 
@@ -304,7 +306,7 @@ static uint32_t rx_last_message(struct switch_machine *m, const struct switch_in
 		m->fenced = true;
 		if (!m->mbb)
 			return SWITCH_DO(START_DRAIN);
-		m->drained = true; /* nothing ends on the old path, so there is nothing to wait for */
+		m->drained = true; /* nothing ends on the old path: nothing to wait for */
 		return go_ready(m);
 	case SWITCH_STEP1_TAKEN:
 		if (m->fenced) /* repeated: our fence was lost, or it is only slow to drain */
@@ -382,9 +384,11 @@ static uint32_t rx_unexpected(struct switch_machine *m, const struct switch_inpu
 {
 	if (m->role != HF_ROLE_ANCHOR || m->state == SWITCH_DISCONNECTED)
 		return 0;
-	if (in->id == m->id && m->unexpected)
-		return m->state == SWITCH_CHALLENGE_SENT ? take_target(m, in->validated) :
-							   repeat_redirected(m);
+	if (in->id == m->id && m->unexpected) {
+		if (m->state == SWITCH_CHALLENGE_SENT)
+			return take_target(m, in->validated);
+		return repeat_redirected(m);
+	}
 	if (!newer(in->id, m->id))
 		return 0;
 	begin(m, in->id);

@@ -14,8 +14,8 @@
 #define HEADERS   72 /* copied back; a multiple of 8 */
 #define SLOTS     131072u
 #define MANY      100000u
-#define REPEAT    200000
-#define ROUNDS    5
+#define REPEAT    50000
+#define ROUNDS    40
 
 #define INSN(c, d, s, o, i) \
 	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
@@ -41,7 +41,8 @@ struct bench {
 static int load(enum bpf_prog_type type, const struct bpf_insn *insns, size_t count)
 {
 	static char log[65536];
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = log, .log_size = sizeof(log));
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_buf = log, .log_size = sizeof(log),
+		    .expected_attach_type = type == BPF_PROG_TYPE_XDP ? BPF_XDP : 0);
 	int fd = bpf_prog_load(type, "bench", "GPL", insns, count, &opts);
 
 	if (fd < 0)

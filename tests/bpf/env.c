@@ -175,10 +175,15 @@ int env_map(struct env *env, const char *name)
 
 static void empty(int fd)
 {
-	__u8 key[64];
+	__u8 key[64], next[64];
+	bool more = !bpf_map_get_next_key(fd, NULL, key);
 
-	while (!bpf_map_get_next_key(fd, NULL, key))
+	/* the next one first: from the start again, a large map would be walked once an element */
+	while (more) {
+		more = !bpf_map_get_next_key(fd, key, next);
 		bpf_map_delete_elem(fd, key);
+		memcpy(key, next, sizeof(key));
+	}
 }
 
 static void put(struct env *env, const char *map, const void *key, const void *val)

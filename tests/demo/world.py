@@ -6,9 +6,9 @@
                 └ w2 10.2.0.2 ── e2 ┐        ┌ c2 ── a2 10.2.0.1 ┘       rp .1   p0 .2    l0 .1    s0 .10
                                  bridge b2 ──┘
 
-An access network is a bridge in the router's namespace. To cut it is to disable the bridge's inner port, c1 or
-c2: no carrier is lost anywhere and nobody sends an ICMP error, frames just vanish. That is the hard case,
-which only liveness notices.
+An access network is a bridge in the router's namespace. To cut it is to take the inner port, c1 or c2,
+out of the bridge: no carrier is lost anywhere and nobody sends an ICMP error, frames just vanish. That is the
+hard case, which only liveness notices.
 """
 import json
 import os
@@ -177,13 +177,11 @@ class World:
 
     # ---- what happens to the links -------------------------------------------
 
-    def cut(self, n, dead=True):
-        """STP's state of the port: 0 disabled, 3 forwarding."""
-        self.run("ip", "-n", self.router, "link", "set", "dev", "c%d" % n, "type", "bridge_slave",
-                 "state", "0" if dead else "3")
+    def cut(self, n):
+        self.run("ip", "-n", self.router, "link", "set", "c%d" % n, "nomaster")
 
     def heal(self, n):
-        self.cut(n, dead=False)
+        self.run("ip", "-n", self.router, "link", "set", "c%d" % n, "master", "b%d" % n)
 
     def take_address(self, dev):
         """With its last address an interface loses its routes, too."""

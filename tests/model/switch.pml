@@ -2,12 +2,12 @@
 /*
  * Every order of events at both ends of a switch. The machines are
  * control/peer/switch.c itself, linked into the verifier; world.h holds what
- * surrounds them and the table of all that may happen. SPIN's part is to try every choice, from
+ * surrounds them, steps.h the table of all that may happen. SPIN's part is to try every choice, from
  * every state, once: choice n is open or it is not (guards of embedded C may not call functions, so
  * each step leaves behind which steps are open next). run.sh says what is proved with which network.
  */
 c_decl {
-\#include "tests/model/world.h"
+\#include "tests/model/steps.h"
 }
 c_state "struct world W" "Global"
 
@@ -28,7 +28,7 @@ bool rest; /* for the progress property: both ends settled, on one path, nothing
 #define STEPS64(n) STEPS8(n##0) STEPS8(n##1) STEPS8(n##2) STEPS8(n##3) STEPS8(n##4) STEPS8(n##5) STEPS8(n##6) STEPS8(n##7)
 
 init {
-	c_code { start(&now.W); now.rest = now.W.rest; };
+	c_code { begin(&now.W); now.rest = now.W.rest; };
 	do
 	STEPS64(00)
 	STEPS64(01)

@@ -5,8 +5,8 @@
  * switch.pml runs control/peer/switch.c.
  *
  * Two networks, chosen by -D:
- *  - (none): everything ever sent may come at any time, any number of times, in any order, or never.
- *    Nothing has to be counted, so loss, doubling and swapping are unbounded. For safety.
+ *  - (none): everything ever sent may come at any time, any number of times, in any order, or
+ * never. Nothing has to be counted, so loss, doubling and swapping are unbounded. For safety.
  *  - FINITE: a message is delivered or lost, at most LOSSES are lost and DOUBLES doubled, order is
  *    any; timers fire only when nothing else can happen. For progress: what is left undone by
  *    a lost message is repaired by a retry or it is not.
@@ -26,7 +26,8 @@
 #define IDS 3 /* switches begun within one epoch */
 #endif
 #ifndef PLANS
-#define PLANS IDS /* planned switches begin while ids are below this: the rest is for what goes wrong */
+#define PLANS                                                                                      \
+	IDS /* planned switches begin while ids are below this: the rest is for what goes wrong */
 #endif
 #ifndef LOSSES
 #define LOSSES 0
@@ -50,7 +51,10 @@
 #endif
 
 enum { MOBILE, ANCHOR };
-enum { PATHS = 2, FORGED = 2 }; /* 0 and 1 are the mobile's; 2 is a victim's address, which answers nothing */
+enum {
+	PATHS = 2,
+	FORGED = 2
+}; /* 0 and 1 are the mobile's; 2 is a victim's address, which answers nothing */
 
 enum message {
 	M_STEP1, /* to the anchor */
@@ -95,7 +99,8 @@ struct world {
 	uint8_t losses, doubles, deaths, crashes;
 	uint8_t retried[2];
 	uint8_t rest; /* at_rest(), and */
-	uint64_t open[STEPS_MAX / 64]; /* which steps may be taken; both follow from the rest of the world */
+	uint64_t open[STEPS_MAX /
+		      64]; /* which steps may be taken; both follow from the rest of the world */
 };
 
 static inline int bit(uint32_t id, int path)
@@ -220,7 +225,7 @@ static int takes(const struct world *w, int end, struct switch_input in)
 
 static struct switch_input event(enum switch_event e)
 {
-	return (struct switch_input){ .event = e };
+	return (struct switch_input){.event = e};
 }
 
 static int can(const struct world *w, int end, enum switch_event e)
@@ -248,7 +253,7 @@ static int has(const struct world *w, enum message t, uint32_t id, int path)
 
 static void take_out(struct world *w, enum message t, uint32_t id, int path)
 {
-	w->net[t] &= (uint16_t)~(1u << bit(id, path));
+	w->net[t] &= (uint16_t) ~(1u << bit(id, path));
 }
 
 /* `chosen`: the path that the mobile's caller has at hand when SERVER_READY comes, PATHS if none */
@@ -267,7 +272,7 @@ static void deliver(struct world *w, enum message t, uint32_t id, int path, int 
 		[M_SERVER_READY] = SWITCH_EVENT_RX_SERVER_READY,
 		[M_ALL_REDIRECTED] = SWITCH_EVENT_RX_ALL_REDIRECTED,
 	};
-	struct switch_input in = { .event = events[t], .id = id, .mbb = t == M_STEP1_MBB };
+	struct switch_input in = {.event = events[t], .id = id, .mbb = t == M_STEP1_MBB};
 
 	if (!keep)
 		take_out(w, t, id, path);
@@ -338,7 +343,7 @@ static int lost(const struct world *w, int end)
 
 static int can_lose(const struct world *w, int end, int chosen)
 {
-	struct switch_input in = { .event = SWITCH_EVENT_LOSE, .usable = chosen < PATHS };
+	struct switch_input in = {.event = SWITCH_EVENT_LOSE, .usable = chosen < PATHS};
 
 	if (end == MOBILE && w->m[MOBILE].state != SWITCH_DISCONNECTED && !id_left(w))
 		return 0;
@@ -360,7 +365,8 @@ static void aim(struct world *w, int end, int chosen)
 static void do_lose(struct world *w, int end, int chosen)
 {
 	aim(w, end, chosen);
-	feed(w, end, (struct switch_input){ .event = SWITCH_EVENT_LOSE, .usable = chosen < PATHS }, 0);
+	feed(w, end, (struct switch_input){.event = SWITCH_EVENT_LOSE, .usable = chosen < PATHS},
+	     0);
 }
 
 /* ---- timers ------------------------------------------------------------- */
@@ -381,7 +387,8 @@ static int quiet(const struct world *w)
 	return 1;
 }
 
-/* EXPIRES: one retry, then Z is over; else the two ends take turns, no timer runs ahead of another */
+/* EXPIRES: one retry, then Z is over; else the two ends take turns, no timer runs ahead of another
+ */
 static int can_retry(const struct world *w, int end)
 {
 	if (!quiet(w) || !can(w, end, SWITCH_EVENT_RETRY))
@@ -427,7 +434,7 @@ static int can_expire(const struct world *w, int end, int chosen)
 static void do_expire(struct world *w, int end, int chosen)
 {
 	aim(w, end, chosen);
-	feed(w, end, (struct switch_input){ .event = SWITCH_EVENT_EXPIRE, .usable = chosen < PATHS },
+	feed(w, end, (struct switch_input){.event = SWITCH_EVENT_EXPIRE, .usable = chosen < PATHS},
 	     0);
 }
 
@@ -471,8 +478,8 @@ static int can_connect(const struct world *w, int path)
 {
 #ifdef FINITE
 	/* in the middle of a switch Z has to lead out (N9) */
-	if (w->connected || (w->m[MOBILE].state != SWITCH_SETTLED &&
-			     w->m[MOBILE].state != SWITCH_DISCONNECTED))
+	if (w->connected ||
+	    (w->m[MOBILE].state != SWITCH_SETTLED && w->m[MOBILE].state != SWITCH_DISCONNECTED))
 		return 0;
 #endif
 	return usable(w, path) && w->connected != path + 1 &&
@@ -481,14 +488,15 @@ static int can_connect(const struct world *w, int path)
 
 static void do_connect(struct world *w, int path)
 {
-#ifndef OLD_KEYS /* a fault of the caller's: messages of an epoch that is over are opened and fed */
+#ifndef OLD_KEYS /* a fault of the caller's: messages of an epoch that is over are opened and fed  \
+		  */
 	memset(&w->net[M_STEP1], 0, M_ACK * sizeof(w->net[0]));
 #endif
 	w->joined = 0;
 	w->connected = (uint8_t)(path + 1);
 	w->target[ANCHOR] = (uint8_t)path;
 	w->valid = (uint8_t)(1u << path);
-	feed(w, ANCHOR, (struct switch_input){ .event = SWITCH_EVENT_RESET, .id = BASE_ID }, path);
+	feed(w, ANCHOR, (struct switch_input){.event = SWITCH_EVENT_RESET, .id = BASE_ID}, path);
 }
 
 static int can_join(const struct world *w)
@@ -504,17 +512,11 @@ static void do_join(struct world *w)
 	w->connected = 0;
 	w->joined = 1;
 	w->target[MOBILE] = (uint8_t)path;
-	feed(w, MOBILE, (struct switch_input){ .event = SWITCH_EVENT_RESET, .id = BASE_ID }, path);
+	feed(w, MOBILE, (struct switch_input){.event = SWITCH_EVENT_RESET, .id = BASE_ID}, path);
 }
-
-static int steps_used;
-static void list_steps(void);
-static void derive(struct world *w);
 
 static void start(struct world *w)
 {
-	if (!steps_used) /* SPIN may begin again */
-		list_steps();
 	memset(w, 0, sizeof(*w));
 	w->up = 1;
 	w->valid = 1;
@@ -523,7 +525,6 @@ static void start(struct world *w)
 	w->m[MOBILE].id = w->m[ANCHOR].id = BASE_ID;
 	do_connect(w, 0);
 	do_join(w);
-	derive(w);
 }
 
 /* the grace period of both is over */
@@ -539,336 +540,4 @@ static void do_calm(struct world *w)
 	w->accept[ANCHOR] = (uint8_t)(1u << w->route[ANCHOR]);
 	w->flying[MOBILE] = w->flying[ANCHOR] = 0;
 	w->cut = 0;
-}
-
-static int at_rest(const struct world *w)
-{
-	return settled(w) && !w->m[MOBILE].parked && !w->m[ANCHOR].parked &&
-	       w->route[MOBILE] == w->route[ANCHOR] && usable(w, w->route[MOBILE]);
-}
-
-static const char *wrong_name(const struct world *w)
-{
-	static const char *const names[] = { "unvalidated", "half-switched", "parked-at-rest",
-					     "refused", "left-undrained", "ids-overrun" };
-
-	for (int i = 0; i < 6; i++) {
-		if (w->wrong & 1u << i)
-			return names[i];
-	}
-	return "nothing";
-}
-
-/* ---- what may happen: a table of guards and atomic steps ------------------ */
-
-struct step {
-	int (*may)(const struct world *w, const struct step *s);
-	void (*take)(struct world *w, const struct step *s);
-	int a, b, c, d; /* end, path or message, id, path, chosen */
-	const char *name;
-};
-
-#define MAY(name) static int may_##name(const struct world *w, const struct step *s)
-#define TAKE(name) static void take_##name(struct world *w, const struct step *s)
-
-MAY(plan)
-{
-	(void)s;
-	return w->m[MOBILE].id - BASE_ID < PLANS && can(w, MOBILE, SWITCH_EVENT_PLAN);
-}
-TAKE(plan)
-{
-	feed(w, MOBILE, (struct switch_input){ .event = SWITCH_EVENT_PLAN, .mbb = s->a }, 0);
-}
-
-MAY(lose)
-{
-	return can_lose(w, s->a, s->b);
-}
-TAKE(lose)
-{
-	do_lose(w, s->a, s->b);
-}
-
-MAY(expire)
-{
-	return can_expire(w, s->a, s->b);
-}
-TAKE(expire)
-{
-	do_expire(w, s->a, s->b);
-}
-
-MAY(retry)
-{
-	return can_retry(w, s->a);
-}
-TAKE(retry)
-{
-	do_retry(w, s->a);
-}
-
-MAY(appear)
-{
-	return usable(w, s->a) && can(w, MOBILE, SWITCH_EVENT_PATH_USABLE);
-}
-TAKE(appear)
-{
-	w->target[MOBILE] = (uint8_t)s->a;
-	feed(w, MOBILE, event(SWITCH_EVENT_PATH_USABLE), 0);
-}
-
-MAY(regain)
-{
-#ifdef FINITE
-	if (!usable(w, w->route[s->a]))
-		return 0;
-#endif
-	return can(w, s->a, SWITCH_EVENT_REGAIN);
-}
-TAKE(regain)
-{
-	feed(w, s->a, event(SWITCH_EVENT_REGAIN), 0);
-}
-
-MAY(land) /* the data that this end sent before PARK */
-{
-	return w->flying[s->a];
-}
-TAKE(land)
-{
-	w->flying[s->a] = 0;
-}
-
-MAY(drain)
-{
-	return drains(w, s->a);
-}
-TAKE(drain) /* complete, or given up */
-{
-	w->cut |= w->flying[!s->a];
-	feed(w, s->a, event(SWITCH_EVENT_DRAIN), 0);
-}
-
-MAY(crash)
-{
-	return can_crash(w, s->a);
-}
-TAKE(crash)
-{
-	do_crash(w, s->a);
-}
-
-MAY(connect)
-{
-	return can_connect(w, s->a);
-}
-TAKE(connect)
-{
-	do_connect(w, s->a);
-}
-
-MAY(join)
-{
-	(void)s;
-	return can_join(w);
-}
-TAKE(join)
-{
-	(void)s;
-	do_join(w);
-}
-
-MAY(link_up)
-{
-	return !usable(w, s->a);
-}
-TAKE(link_up)
-{
-	w->up |= (uint8_t)(1u << s->a);
-	w->retried[MOBILE] = w->retried[ANCHOR] = 0;
-}
-
-MAY(link_down)
-{
-#ifdef FINITE
-	if (w->deaths >= DEATHS)
-		return 0;
-#endif
-	return usable(w, s->a);
-}
-TAKE(link_down)
-{
-	w->up &= (uint8_t)~(1u << s->a);
-#ifdef FINITE
-	w->deaths++;
-#endif
-}
-
-MAY(hello) /* a standby path is validated in advance */
-{
-	return usable(w, s->a) && w->joined && !(w->valid & 1u << s->a);
-}
-TAKE(hello)
-{
-	w->valid |= (uint8_t)(1u << s->a);
-}
-
-MAY(calm)
-{
-	(void)s;
-	return can_calm(w);
-}
-TAKE(calm)
-{
-	(void)s;
-	do_calm(w);
-}
-
-MAY(deliver)
-{
-	return deliverable(w, s->a, BASE_ID + (uint32_t)s->b, s->c, s->d);
-}
-TAKE(deliver)
-{
-#ifdef FINITE
-	deliver(w, s->a, BASE_ID + (uint32_t)s->b, s->c, s->d, 0);
-#else
-	deliver(w, s->a, BASE_ID + (uint32_t)s->b, s->c, s->d, 1);
-#endif
-}
-
-MAY(forge) /* somebody on the way copies a message, with another source address */
-{
-	return w->doubles < DOUBLES && has(w, s->a, BASE_ID + (uint32_t)s->b, s->c) &&
-	       !has(w, s->a, BASE_ID + (uint32_t)s->b, FORGED);
-}
-TAKE(forge)
-{
-	w->net[s->a] |= (uint16_t)(1u << bit(BASE_ID + (uint32_t)s->b, FORGED));
-#ifdef FINITE
-	w->doubles++;
-#endif
-}
-
-MAY(vanish)
-{
-	return w->losses < LOSSES && has(w, s->a, BASE_ID + (uint32_t)s->b, s->c);
-}
-TAKE(vanish)
-{
-	take_out(w, s->a, BASE_ID + (uint32_t)s->b, s->c);
-	w->losses++;
-}
-
-MAY(redouble)
-{
-	return w->doubles < DOUBLES && deliverable(w, s->a, BASE_ID + (uint32_t)s->b, s->c, PATHS);
-}
-TAKE(redouble)
-{
-	deliver(w, s->a, BASE_ID + (uint32_t)s->b, s->c, PATHS, 1);
-	w->doubles++;
-}
-
-static struct step steps[STEPS_MAX];
-
-static void add(struct step s)
-{
-	if (steps_used == STEPS_MAX)
-		abort();
-	steps[steps_used++] = s;
-}
-
-#define ADD(name, ...) add((struct step){ may_##name, take_##name, __VA_ARGS__, #name })
-
-static void list_message(int t, int id)
-{
-	for (int path = 0; path <= FORGED; path++) {
-		if (path == FORGED && t != M_STEP2 && t != M_UNEXPECTED && t != M_CHALLENGE)
-			continue;
-		for (int chosen = t == M_SERVER_READY ? 0 : PATHS; chosen <= PATHS; chosen++)
-			ADD(deliver, t, id, path, chosen);
-#ifdef FINITE
-		if (LOSSES > 0)
-			ADD(vanish, t, id, path, 0);
-		if (DOUBLES > 0)
-			ADD(redouble, t, id, path, 0);
-#endif
-		if (path != FORGED && (t == M_STEP2 || t == M_UNEXPECTED) && DOUBLES > 0)
-			ADD(forge, t, id, path, 0);
-	}
-}
-
-static void list_steps(void)
-{
-	ADD(plan, 0, 0, 0, 0);
-	ADD(plan, 1, 0, 0, 0);
-	for (int end = MOBILE; end <= ANCHOR; end++) {
-		for (int chosen = end == MOBILE ? 0 : PATHS; chosen <= PATHS; chosen++) {
-			ADD(lose, end, chosen, 0, 0);
-			ADD(expire, end, chosen, 0, 0);
-		}
-		ADD(regain, end, 0, 0, 0);
-		ADD(retry, end, 0, 0, 0);
-		ADD(land, end, 0, 0, 0);
-		ADD(drain, end, 0, 0, 0);
-		ADD(crash, end, 0, 0, 0);
-	}
-	for (int path = 0; path < PATHS; path++) {
-		ADD(appear, path, 0, 0, 0);
-		ADD(connect, path, 0, 0, 0);
-		ADD(link_up, path, 0, 0, 0);
-		ADD(link_down, path, 0, 0, 0);
-		ADD(hello, path, 0, 0, 0);
-	}
-	ADD(join, 0, 0, 0, 0);
-	ADD(calm, 0, 0, 0, 0);
-	for (int t = 0; t < MESSAGES; t++) {
-		int nonce = t == M_CHALLENGE || t == M_RESPONSE; /* these carry no id */
-
-		for (int id = nonce ? 0 : 1; id <= (nonce ? 0 : IDS); id++)
-			list_message(t, id);
-	}
-}
-
-/* after every step: what follows from the world */
-static void derive(struct world *w)
-{
-	w->rest = (uint8_t)at_rest(w);
-	memset(w->open, 0, sizeof(w->open));
-	for (int i = 0; i < steps_used; i++) {
-		if (steps[i].may(w, &steps[i]))
-			w->open[i / 64] |= 1ull << i % 64;
-	}
-}
-
-static void step(struct world *w, int i)
-{
-	steps[i].take(w, &steps[i]);
-	derive(w);
-}
-
-/* a line of a counterexample, when pan replays one */
-static void tell(const struct world *w, int i)
-{
-	static const char *const messages[MESSAGES] = {
-		"STEP1", "STEP1+mbb", "LAST", "CLIENT_READY", "STEP2", "UNEXPECTED", "RESPONSE",
-		"ACK",   "LAST back", "OK",   "SERVER_READY", "ALL_REDIRECTED", "CHALLENGE",
-	};
-	const struct step *s = &steps[i];
-
-	if (s->may == may_deliver || s->may == may_forge || s->may == may_vanish ||
-	    s->may == may_redouble)
-		printf("%s %s id %d path %d", s->name, messages[s->a], s->b, s->c);
-	else
-		printf("%s %d %d", s->name, s->a, s->b);
-	for (int end = MOBILE; end <= ANCHOR; end++) {
-		const struct switch_machine *m = &w->m[end];
-
-		printf("%s%s%s id %d route %d target %d accepts %d", end == MOBILE ? "\t| " : " | ",
-		       switch_state_name(m->state), m->parked ? " parked" : "",
-		       (int)(m->id - BASE_ID), w->route[end], w->target[end], w->accept[end]);
-	}
-	printf(" | up %d valid %d%s\n", w->up, w->valid, w->joined ? "" : " apart");
 }

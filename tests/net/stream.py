@@ -194,6 +194,7 @@ def tcp_mirror(addr, port, stop):
     seed = b"%d" % os.getpid()
     counts = [0, 0]
     problem = []
+    start = time.monotonic()
 
     def send():
         try:
@@ -202,7 +203,9 @@ def tcp_mirror(addr, port, stop):
                     break
                 c.sendall(block)
                 counts[0] += len(block)
-                while counts[0] - counts[1] > 8 << 20 and not problem:
+                # in flight all the time, but not so fast that the machine does nothing else
+                while (counts[0] - counts[1] > 4 << 20 or
+                       counts[0] > 5e6 * (time.monotonic() - start)) and not problem:
                     time.sleep(0.001)
             c.shutdown(socket.SHUT_WR)
         except OSError as e:

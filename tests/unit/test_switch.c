@@ -13,239 +13,22 @@
 #include <cmocka.h>
 
 #include "control/peer/switch.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define DO(symbol) SWITCH_DO(symbol)
-
-enum { MOBILE, ANCHOR };
-static const enum hf_role roles[] = { [MOBILE] = HF_ROLE_MOBILE, [ANCHOR] = HF_ROLE_ANCHOR };
-
-/* ---- the table ----------------------------------------------------------- */
-
-/* flags of a machine */
-enum { PK = 1, MB = 2, TO = 4, FE = 8, DR = 16, OK = 32, UN = 64, DN = 128, FLAGS = 256 };
-/* flags of an input */
-enum { WMBB = 1, USE = 2, VAL = 4, INPUTS = 8 };
-
-/* x: has rows; '.': ignored with any flags and ids; NULL: no state of this role */
-static const char *const cells[2][SWITCH_STATE_COUNT] = {
-	[MOBILE] = {
-		/* PLAN LOSE REGAIN USABLE DRAIN VALIDATE RETRY EXPIRE RESET | STEP1 ACK LAST OK CLIENT SERVER STEP2 ALL UNEXP */
-		[SWITCH_DISCONNECTED] =      ".x......x" ".........",
-		[SWITCH_SETTLED] =           "xx......x" ".........",
-		[SWITCH_STEP1_SENT] =        ".x..x.xxx" ".xx......",
-		[SWITCH_FENCE_SENT] =        ".x..x.xxx" "..xx.....",
-		[SWITCH_CLIENT_READY_SENT] = ".x....xxx" ".....x...",
-		[SWITCH_OLD_LEFT] =          ".x.x...xx" ".........",
-		[SWITCH_STEP2_SENT] =        ".x....xxx" ".......x.",
-		[SWITCH_PATH_LOST] =         "..xx...xx" ".........",
-		[SWITCH_UNEXPECTED_SENT] =   ".x....xxx" ".......x.",
-	},
-	[ANCHOR] = {
-		[SWITCH_DISCONNECTED] =      ".x......x" ".........",
-		[SWITCH_SETTLED] =           ".x......x" "x.....x.x",
-		[SWITCH_STEP1_TAKEN] =       ".xx.x..xx" "x.x.....x",
-		[SWITCH_OK_SENT] =           ".xx....xx" "x.x.x...x",
-		[SWITCH_SERVER_READY_SENT] = ".xx....xx" "x...x.x.x",
-		[SWITCH_CHALLENGE_SENT] =    ".xx..xxxx" "x.....x.x",
-		[SWITCH_PEER_LOST] =         "..x....xx" "x.....x.x",
-	},
-};
-
-struct row {
-	int role;
-	enum switch_state state;
-	int flags;
-	enum switch_event event;
-	int in;
-	int id; /* of the input, against the machine's */
-	enum switch_state next;
-	int rise; /* of the machine's id */
-	int left; /* flags after */
-	uint32_t actions;
-};
-
-#define M(state, flags, event, in, next, rise, left, actions) \
-	{ MOBILE, SWITCH_##state, flags, SWITCH_EVENT_##event, in, 0, SWITCH_##next, rise, left, actions }
-#define A(state, flags, event, in, id, next, rise, left, actions) \
-	{ ANCHOR, SWITCH_##state, flags, SWITCH_EVENT_##event, in, id, SWITCH_##next, rise, left, actions }
-
-#define LOSS_CHOOSE (DO(START_TIMERS) | DO(CHOOSE))
-#define LOSS_SEND (DO(START_TIMERS) | DO(ACCEPT_NEW) | DO(SEND_UNEXPECTED))
-#define LOSES(state, flags, loss) /* planned: LOSE and EXPIRE do the same */ \
-	M(state, flags, loss, 0, PATH_LOST, 1, PK | TO, ((flags) & PK ? 0 : DO(PARK)) | LOSS_CHOOSE), \
-	M(state, flags, loss, USE, UNEXPECTED_SENT, 1, PK | TO, ((flags) & PK ? 0 : DO(PARK)) | LOSS_SEND)
-#define RESETS (DO(ACCEPT_NEW) | DO(FLIP) | DO(GRACE_OLD))
-/* RESET sets the id to what the input says: the test starts at 1000, inputs say 1000 */
-#define M_RESETS(state, flags) \
-	M(state, flags, RESET, 0, SETTLED, 0, 0, RESETS | DO(STOP_TIMERS) | ((flags) & PK ? DO(UNPARK) : 0))
-#define A_RESETS(state, flags) \
-	A(state, flags, RESET, 0, 0, SETTLED, 0, 0, RESETS | DO(STOP_TIMERS) | ((flags) & PK ? DO(UNPARK) : 0))
-#define A_EXPIRES(state, flags) \
-	A(state, flags, EXPIRE, 0, 0, DISCONNECTED, 0, 0, DO(STOP_TIMERS) | DO(CLEAN_UP))
-#define STEP1_ANSWERS (DO(SEND_ACK) | DO(SEND_LAST_MESSAGE))
-#define REDIRECTS (DO(ACCEPT_NEW) | DO(FLIP) | DO(SEND_ALL_REDIRECTED) | DO(DONE))
-/* what any anchor state but DISCONNECTED does with newer ids; `flags` with PK, `was` waiting */
-#define A_NEWER(state, flags, stop) \
-	A(state, flags, RX_STEP1, 0, 1, STEP1_TAKEN, 1, PK, STEP1_ANSWERS | DO(START_TIMERS) | ((flags) & PK ? 0 : DO(PARK))), \
-	A(state, flags, RX_STEP1, WMBB, 1, STEP1_TAKEN, 1, MB, STEP1_ANSWERS | DO(START_TIMERS) | ((flags) & PK ? DO(UNPARK) : 0)), \
-	A(state, flags, RX_STEP1, 0, -1, state, 0, flags, 0), \
-	A(state, flags, RX_UNEXPECTED, 0, 1, CHALLENGE_SENT, 1, PK | UN, DO(TARGET) | DO(CHALLENGE) | DO(START_TIMERS) | ((flags) & PK ? 0 : DO(PARK))), \
-	A(state, flags, RX_UNEXPECTED, VAL, 1, SETTLED, 1, UN | DN, DO(TARGET) | REDIRECTS | DO(DROP_OLD) | ((flags) & PK ? DO(UNPARK) : 0) | (stop)), \
-	A(state, flags, RX_UNEXPECTED, VAL, -1, state, 0, flags, 0)
-#define A_LOSES_MBB(state, flags) /* make-before-break goes on, its data waits */ \
-	A(state, (flags) | MB, LOSE, 0, 0, state, 0, (flags) | MB | PK, DO(PARK)), \
-	A(state, (flags) | PK, LOSE, 0, 0, state, 0, (flags) | PK, 0), \
-	A(state, (flags) | MB | PK, REGAIN, 0, 0, state, 0, (flags) | MB, DO(UNPARK)), \
-	A(state, (flags) | PK, REGAIN, 0, 0, state, 0, (flags) | PK, 0)
-
-static const struct row rows[] = {
-	/* mobile */
-	M(DISCONNECTED, 0, LOSE, USE, DISCONNECTED, 0, PK, DO(PARK)),
-	M(DISCONNECTED, PK, LOSE, USE, DISCONNECTED, 0, PK, 0),
-	M(DISCONNECTED, 0, RESET, 0, SETTLED, 0, 0, RESETS),
-	M(DISCONNECTED, PK, RESET, 0, SETTLED, 0, 0, RESETS | DO(UNPARK)),
-
-	M(SETTLED, 0, PLAN, 0, STEP1_SENT, 1, PK | TO, DO(PARK) | DO(SEND_STEP1) | DO(START_TIMERS)),
-	M(SETTLED, 0, PLAN, WMBB, STEP1_SENT, 1, MB | TO, DO(SEND_STEP1) | DO(START_TIMERS)),
-	M(SETTLED, 0, LOSE, 0, PATH_LOST, 1, PK, DO(PARK) | LOSS_CHOOSE),
-	M(SETTLED, 0, LOSE, USE, UNEXPECTED_SENT, 1, PK | TO, DO(PARK) | LOSS_SEND),
-	M(SETTLED, 0, RESET, 0, SETTLED, 0, 0, RESETS),
-
-	LOSES(STEP1_SENT, PK | TO, LOSE),
-	LOSES(STEP1_SENT, MB | TO, LOSE),
-	LOSES(STEP1_SENT, PK | TO | FE, EXPIRE),
-	LOSES(STEP1_SENT, MB | TO, EXPIRE),
-	M(STEP1_SENT, PK | TO, DRAIN, 0, STEP1_SENT, 0, PK | TO, 0),
-	M(STEP1_SENT, PK | TO | FE, DRAIN, 0, STEP1_SENT, 0, PK | TO | FE | DR, 0),
-	M(STEP1_SENT, PK | TO, RETRY, 0, STEP1_SENT, 0, PK | TO, DO(SEND_STEP1)),
-	M_RESETS(STEP1_SENT, PK | TO),
-	M(STEP1_SENT, PK | TO, RX_ACK, 0, FENCE_SENT, 0, PK | TO, DO(SEND_LAST_MESSAGE) | DO(START_TIMERS)),
-	M(STEP1_SENT, PK | TO, RX_LAST_MESSAGE, 0, STEP1_SENT, 0, PK | TO | FE, DO(START_DRAIN)),
-	M(STEP1_SENT, PK | TO | FE, RX_LAST_MESSAGE, 0, STEP1_SENT, 0, PK | TO | FE, 0),
-	M(STEP1_SENT, MB | TO, RX_LAST_MESSAGE, 0, STEP1_SENT, 0, MB | TO | FE | DR, 0),
-
-	LOSES(FENCE_SENT, PK | TO | FE | DR | OK, LOSE),
-	LOSES(FENCE_SENT, PK | TO, EXPIRE),
-	M(FENCE_SENT, PK | TO, DRAIN, 0, FENCE_SENT, 0, PK | TO, 0),
-	M(FENCE_SENT, PK | TO | FE, DRAIN, 0, FENCE_SENT, 0, PK | TO | FE | DR, 0),
-	M(FENCE_SENT, PK | TO | FE | OK, DRAIN, 0, CLIENT_READY_SENT, 0, PK | TO | FE | DR | OK, DO(SEND_CLIENT_READY) | DO(START_TIMERS)),
-	M(FENCE_SENT, PK | TO, RETRY, 0, FENCE_SENT, 0, PK | TO, DO(SEND_LAST_MESSAGE)),
-	M_RESETS(FENCE_SENT, PK | TO),
-	M(FENCE_SENT, PK | TO, RX_LAST_MESSAGE, 0, FENCE_SENT, 0, PK | TO | FE, DO(START_DRAIN)),
-	M(FENCE_SENT, PK | TO | FE, RX_LAST_MESSAGE, 0, FENCE_SENT, 0, PK | TO | FE, 0),
-	M(FENCE_SENT, MB | TO, RX_LAST_MESSAGE, 0, FENCE_SENT, 0, MB | TO | FE | DR, 0),
-	M(FENCE_SENT, MB | TO | OK, RX_LAST_MESSAGE, 0, CLIENT_READY_SENT, 0, MB | TO | FE | DR | OK, DO(SEND_CLIENT_READY) | DO(START_TIMERS)),
-	M(FENCE_SENT, PK | TO | FE, RX_OK, 0, FENCE_SENT, 0, PK | TO | FE | OK, 0),
-	M(FENCE_SENT, PK | TO | FE | DR, RX_OK, 0, CLIENT_READY_SENT, 0, PK | TO | FE | DR | OK, DO(SEND_CLIENT_READY) | DO(START_TIMERS)),
-
-	LOSES(CLIENT_READY_SENT, PK | TO | FE | DR | OK, LOSE),
-	LOSES(CLIENT_READY_SENT, MB | TO | FE | DR | OK, EXPIRE),
-	M(CLIENT_READY_SENT, PK | TO, RETRY, 0, CLIENT_READY_SENT, 0, PK | TO, DO(SEND_CLIENT_READY)),
-	M_RESETS(CLIENT_READY_SENT, PK | TO),
-	M(CLIENT_READY_SENT, PK | TO, RX_SERVER_READY, USE, STEP2_SENT, 0, PK | TO, DO(LEAVE_OLD) | DO(ACCEPT_NEW) | DO(SEND_STEP2) | DO(START_TIMERS)),
-	M(CLIENT_READY_SENT, PK | TO, RX_SERVER_READY, 0, OLD_LEFT, 0, PK | TO, DO(LEAVE_OLD) | DO(CHOOSE) | DO(START_TIMERS)),
-	M(CLIENT_READY_SENT, MB | TO, RX_SERVER_READY, USE, STEP2_SENT, 0, MB | TO, DO(ACCEPT_NEW) | DO(SEND_STEP2) | DO(START_TIMERS)),
-	M(CLIENT_READY_SENT, MB | TO, RX_SERVER_READY, 0, OLD_LEFT, 0, MB | TO, DO(CHOOSE) | DO(START_TIMERS)),
-
-	M(OLD_LEFT, PK | TO, LOSE, USE, OLD_LEFT, 0, PK | TO, 0),
-	LOSES(OLD_LEFT, MB | TO, LOSE),
-	LOSES(OLD_LEFT, PK | TO, EXPIRE),
-	M(OLD_LEFT, PK | TO, PATH_USABLE, 0, STEP2_SENT, 0, PK | TO, DO(ACCEPT_NEW) | DO(SEND_STEP2)),
-	M_RESETS(OLD_LEFT, PK | TO),
-
-	LOSES(STEP2_SENT, PK | TO, LOSE),
-	LOSES(STEP2_SENT, MB | TO, EXPIRE),
-	M(STEP2_SENT, PK | TO, RETRY, 0, STEP2_SENT, 0, PK | TO, DO(SEND_STEP2)),
-	M_RESETS(STEP2_SENT, PK | TO),
-	M(STEP2_SENT, PK | TO | FE | DR | OK, RX_ALL_REDIRECTED, 0, SETTLED, 0, 0, DO(FLIP) | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS) | DO(DONE)),
-	M(STEP2_SENT, MB | TO | FE | DR | OK, RX_ALL_REDIRECTED, 0, SETTLED, 0, 0, DO(FLIP) | DO(GRACE_OLD) | DO(STOP_TIMERS) | DO(DONE)),
-
-	M(PATH_LOST, PK, REGAIN, 0, SETTLED, 0, 0, DO(UNPARK) | DO(STOP_TIMERS)),
-	M(PATH_LOST, PK | TO, REGAIN, 0, PATH_LOST, 0, PK | TO, 0),
-	M(PATH_LOST, PK, PATH_USABLE, 0, UNEXPECTED_SENT, 0, PK | TO, DO(ACCEPT_NEW) | DO(SEND_UNEXPECTED)),
-	M(PATH_LOST, PK | TO, EXPIRE, USE, DISCONNECTED, 0, PK, DO(STOP_TIMERS) | DO(FAIL)),
-	M_RESETS(PATH_LOST, PK),
-
-	/* no START_TIMERS: further losses do not prolong the one Z */
-	M(UNEXPECTED_SENT, PK | TO, LOSE, 0, PATH_LOST, 1, PK | TO, DO(CHOOSE)),
-	M(UNEXPECTED_SENT, PK | TO, LOSE, USE, UNEXPECTED_SENT, 1, PK | TO, DO(ACCEPT_NEW) | DO(SEND_UNEXPECTED)),
-	M(UNEXPECTED_SENT, PK | TO, RETRY, 0, UNEXPECTED_SENT, 0, PK | TO, DO(SEND_UNEXPECTED)),
-	M(UNEXPECTED_SENT, PK | TO, EXPIRE, 0, DISCONNECTED, 0, PK, DO(STOP_TIMERS) | DO(FAIL)),
-	M_RESETS(UNEXPECTED_SENT, PK | TO),
-	M(UNEXPECTED_SENT, PK | TO, RX_ALL_REDIRECTED, 0, SETTLED, 0, 0, DO(FLIP) | DO(DROP_OLD) | DO(UNPARK) | DO(STOP_TIMERS) | DO(DONE)),
-
-	/* anchor */
-	A(DISCONNECTED, 0, LOSE, 0, 0, DISCONNECTED, 0, PK, DO(PARK)),
-	A(DISCONNECTED, PK, RESET, 0, 0, SETTLED, 0, 0, RESETS | DO(UNPARK)),
-
-	A(SETTLED, DN, LOSE, 0, 0, PEER_LOST, 0, DN | PK, DO(PARK) | DO(START_TIMERS)),
-	A(SETTLED, DN, RESET, 0, 0, SETTLED, 0, 0, RESETS),
-	A_NEWER(SETTLED, DN, 0),
-	A(SETTLED, DN, RX_STEP1, 0, 0, SETTLED, 0, DN, 0),
-	A(SETTLED, DN, RX_STEP2, 0, 0, SETTLED, 0, DN, DO(SEND_ALL_REDIRECTED)),
-	A(SETTLED, 0, RX_STEP2, VAL, 0, SETTLED, 0, 0, 0),
-	A(SETTLED, DN, RX_STEP2, VAL, 1, SETTLED, 0, DN, 0),
-	A(SETTLED, UN | DN, RX_UNEXPECTED, VAL, 0, SETTLED, 0, UN | DN, DO(SEND_ALL_REDIRECTED)),
-	A(SETTLED, DN, RX_UNEXPECTED, VAL, 0, SETTLED, 0, DN, 0),
-
-	A_LOSES_MBB(STEP1_TAKEN, 0),
-	A(STEP1_TAKEN, PK, DRAIN, 0, 0, STEP1_TAKEN, 0, PK, 0),
-	A(STEP1_TAKEN, PK | FE, DRAIN, 0, 0, OK_SENT, 0, PK | FE | DR, DO(SEND_OK) | DO(START_TIMERS)),
-	A_EXPIRES(STEP1_TAKEN, PK | FE),
-	A_RESETS(STEP1_TAKEN, PK | FE),
-	A_NEWER(STEP1_TAKEN, PK | FE, DO(STOP_TIMERS)),
-	A(STEP1_TAKEN, PK, RX_STEP1, 0, 0, STEP1_TAKEN, 0, PK, STEP1_ANSWERS),
-	A(STEP1_TAKEN, PK, RX_LAST_MESSAGE, 0, 0, STEP1_TAKEN, 0, PK | FE, DO(START_DRAIN)),
-	A(STEP1_TAKEN, PK | FE, RX_LAST_MESSAGE, 0, 0, STEP1_TAKEN, 0, PK | FE, DO(SEND_LAST_MESSAGE)),
-	A(STEP1_TAKEN, MB, RX_LAST_MESSAGE, 0, 0, OK_SENT, 0, MB | FE | DR, DO(SEND_OK) | DO(START_TIMERS)),
-
-	A_LOSES_MBB(OK_SENT, FE | DR),
-	A_EXPIRES(OK_SENT, PK),
-	A_RESETS(OK_SENT, PK),
-	A_NEWER(OK_SENT, PK, DO(STOP_TIMERS)),
-	A(OK_SENT, PK, RX_STEP1, 0, 0, OK_SENT, 0, PK, 0),
-	A(OK_SENT, PK, RX_LAST_MESSAGE, 0, 0, OK_SENT, 0, PK, DO(SEND_LAST_MESSAGE) | DO(SEND_OK)),
-	A(OK_SENT, PK, RX_CLIENT_READY, 0, 0, SERVER_READY_SENT, 0, PK, DO(SEND_SERVER_READY) | DO(START_TIMERS)),
-
-	A_LOSES_MBB(SERVER_READY_SENT, FE | DR),
-	A_EXPIRES(SERVER_READY_SENT, PK),
-	A_RESETS(SERVER_READY_SENT, MB),
-	A_NEWER(SERVER_READY_SENT, MB, DO(STOP_TIMERS)),
-	A(SERVER_READY_SENT, PK, RX_CLIENT_READY, 0, 0, SERVER_READY_SENT, 0, PK, DO(SEND_SERVER_READY)),
-	A(SERVER_READY_SENT, PK, RX_STEP2, 0, 0, CHALLENGE_SENT, 0, PK, DO(TARGET) | DO(CHALLENGE) | DO(START_TIMERS)),
-	A(SERVER_READY_SENT, MB, RX_STEP2, 0, 0, CHALLENGE_SENT, 0, MB, DO(TARGET) | DO(CHALLENGE) | DO(START_TIMERS)),
-	A(SERVER_READY_SENT, PK, RX_STEP2, VAL, 0, SETTLED, 0, DN, DO(TARGET) | REDIRECTS | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
-	A(SERVER_READY_SENT, MB, RX_STEP2, VAL, 0, SETTLED, 0, DN, DO(TARGET) | REDIRECTS | DO(GRACE_OLD) | DO(STOP_TIMERS)),
-
-	A_LOSES_MBB(CHALLENGE_SENT, FE | DR),
-	A(CHALLENGE_SENT, PK | UN, REGAIN, 0, 0, CHALLENGE_SENT, 0, PK | UN, 0),
-	A(CHALLENGE_SENT, PK, VALIDATE, 0, 0, SETTLED, 0, DN, REDIRECTS | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
-	A(CHALLENGE_SENT, PK | UN, VALIDATE, 0, 0, SETTLED, 0, UN | DN, REDIRECTS | DO(DROP_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
-	A(CHALLENGE_SENT, PK, RETRY, 0, 0, CHALLENGE_SENT, 0, PK, DO(CHALLENGE)),
-	A_EXPIRES(CHALLENGE_SENT, PK | UN),
-	A_RESETS(CHALLENGE_SENT, PK | UN),
-	A_NEWER(CHALLENGE_SENT, PK | UN, DO(STOP_TIMERS)),
-	A(CHALLENGE_SENT, PK, RX_STEP2, 0, 0, CHALLENGE_SENT, 0, PK, DO(TARGET) | DO(CHALLENGE)),
-	A(CHALLENGE_SENT, PK, RX_STEP2, VAL, 0, SETTLED, 0, DN, DO(TARGET) | REDIRECTS | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
-	A(CHALLENGE_SENT, PK | UN, RX_STEP2, VAL, 0, CHALLENGE_SENT, 0, PK | UN, 0),
-	A(CHALLENGE_SENT, PK | UN, RX_UNEXPECTED, 0, 0, CHALLENGE_SENT, 0, PK | UN, DO(TARGET) | DO(CHALLENGE)),
-	A(CHALLENGE_SENT, PK | UN, RX_UNEXPECTED, VAL, 0, SETTLED, 0, UN | DN, DO(TARGET) | REDIRECTS | DO(DROP_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
-
-	A(PEER_LOST, PK | DN, REGAIN, 0, 0, SETTLED, 0, DN, DO(UNPARK) | DO(STOP_TIMERS)),
-	A_EXPIRES(PEER_LOST, PK | DN),
-	A_RESETS(PEER_LOST, PK | DN),
-	A_NEWER(PEER_LOST, PK | DN, DO(STOP_TIMERS)),
-	A(PEER_LOST, PK | DN, RX_STEP2, VAL, 0, PEER_LOST, 0, PK | DN, DO(SEND_ALL_REDIRECTED)),
-	A(PEER_LOST, PK | UN | DN, RX_UNEXPECTED, VAL, 0, PEER_LOST, 0, PK | UN | DN, DO(SEND_ALL_REDIRECTED)),
-};
+#include "tests/unit/switch_rows.h"
 
 static struct switch_machine machine(int role, enum switch_state state, int flags, uint32_t id)
 {
 	return (struct switch_machine){
-		.role = roles[role], .state = state, .id = id,
-		.parked = flags & PK, .mbb = flags & MB, .told = flags & TO, .fenced = flags & FE,
-		.drained = flags & DR, .ok = flags & OK, .unexpected = flags & UN, .done = flags & DN,
+		.role = roles[role],
+		.state = state,
+		.id = id,
+		.parked = flags & PK,
+		.mbb = flags & MB,
+		.told = flags & TO,
+		.fenced = flags & FE,
+		.drained = flags & DR,
+		.ok = flags & OK,
+		.unexpected = flags & UN,
+		.done = flags & DN,
 	};
 }
 
@@ -259,8 +42,11 @@ static bool same(const struct switch_machine *a, const struct switch_machine *b)
 
 static struct switch_input input(enum switch_event event, int flags, uint32_t id)
 {
-	return (struct switch_input){ .event = event, .id = id, .mbb = flags & WMBB,
-				      .usable = flags & USE, .validated = flags & VAL };
+	return (struct switch_input){.event = event,
+				     .id = id,
+				     .mbb = flags & WMBB,
+				     .usable = flags & USE,
+				     .validated = flags & VAL};
 }
 
 static void n5_n6_n8_n9_every_row(void **state)
@@ -276,9 +62,10 @@ static void n5_n6_n8_n9_every_row(void **state)
 
 		if (got != r->actions || !same(&m, &want))
 			fail_msg("row %zu: %s %s + %s: actions %#x, not %#x; state %s, not %s", i,
-				 r->role == MOBILE ? "mobile" : "anchor", switch_state_name(r->state),
-				 switch_event_name(r->event), got, r->actions,
-				 switch_state_name(m.state), switch_state_name(want.state));
+				 r->role == MOBILE ? "mobile" : "anchor",
+				 switch_state_name(r->state), switch_event_name(r->event), got,
+				 r->actions, switch_state_name(m.state),
+				 switch_state_name(want.state));
 	}
 }
 
@@ -295,7 +82,8 @@ static bool sane(int role, enum switch_state s, int flags)
 		return false;
 	if (s == SWITCH_SETTLED && flags & PK)
 		return false;
-	if ((s == SWITCH_PEER_LOST || s == SWITCH_PATH_LOST || s == SWITCH_UNEXPECTED_SENT) && !(flags & PK))
+	if ((s == SWITCH_PEER_LOST || s == SWITCH_PATH_LOST || s == SWITCH_UNEXPECTED_SENT) &&
+	    !(flags & PK))
 		return false;
 	return !(flags & MB) || !(idle || s == SWITCH_PEER_LOST);
 }
@@ -315,7 +103,7 @@ static bool has_row(int role, int s, int e)
 /* Every cell of role x state x event is decided: by a row, or nothing makes it react. */
 static void n5_n6_table_is_complete(void **state)
 {
-	static const uint32_t ids[] = { 999, 1000, 1001 };
+	static const uint32_t ids[] = {999, 1000, 1001};
 
 	(void)state;
 	for (int s = 0; s < SWITCH_STATE_COUNT; s++)
@@ -333,13 +121,15 @@ static void n5_n6_table_is_complete(void **state)
 						 switch_state_name(s), switch_event_name(e));
 				for (int i = 0; i < FLAGS * INPUTS * 3; i++) {
 					int flags = i % FLAGS;
-					struct switch_machine m = machine(role, s, flags, 1000), was = m;
+					struct switch_machine m = machine(role, s, flags, 1000),
+							      was = m;
 					struct switch_input in = input(e, i / FLAGS % INPUTS,
 								       ids[i / FLAGS / INPUTS]);
 
 					if (!sane(role, s, flags))
 						continue;
-					if (role == MOBILE && e >= SWITCH_EVENT_RX_STEP1 && in.id != 1000) {
+					if (role == MOBILE && e >= SWITCH_EVENT_RX_STEP1 &&
+					    in.id != 1000) {
 						assert_int_equal(switch_step(&m, &in), 0);
 						assert_true(same(&m, &was));
 						continue;
@@ -348,8 +138,9 @@ static void n5_n6_table_is_complete(void **state)
 						reacts = true;
 				}
 				if (reacts != (cells[role][s][e] == 'x'))
-					fail_msg("%d %s + %s: reacts %d", role, switch_state_name(s),
-						 switch_event_name(e), reacts);
+					fail_msg("%d %s + %s: reacts %d", role,
+						 switch_state_name(s), switch_event_name(e),
+						 reacts);
 			}
 		}
 	}
@@ -358,7 +149,7 @@ static void n5_n6_table_is_complete(void **state)
 static void n5_unknown_event_is_ignored(void **state)
 {
 	struct switch_machine m = machine(MOBILE, SWITCH_SETTLED, 0, 1);
-	struct switch_input in = { .event = SWITCH_EVENT_COUNT };
+	struct switch_input in = {.event = SWITCH_EVENT_COUNT};
 
 	(void)state;
 	assert_int_equal(switch_step(&m, &in), 0);
@@ -380,9 +171,9 @@ static void n6_ids_wrap(void **state)
 		uint32_t have, came;
 		bool newer;
 	} pairs[] = {
-		{ 0xffffffff, 0, true },  { 0, 0xffffffff, false }, { 0xfffffff0, 5, true },
-		{ 5, 0xfffffff0, false }, { 7, 7, false },	    { 0, 0x7fffffff, true },
-		{ 0, 0x80000000, false }, { 0x80000000, 0, false },
+		{0xffffffff, 0, true},  {0, 0xffffffff, false}, {0xfffffff0, 5, true},
+		{5, 0xfffffff0, false}, {7, 7, false},          {0, 0x7fffffff, true},
+		{0, 0x80000000, false}, {0x80000000, 0, false},
 	};
 
 	(void)state;
@@ -408,10 +199,10 @@ struct letter {
 struct pair {
 	struct switch_machine m[2];
 	int route[2], target[2];
-	bool valid[2];    /* paths, at the anchor */
+	bool valid[2]; /* paths, at the anchor */
 	bool draining[2];
-	int chosen;       /* what the mobile's caller has at hand; -1: nothing */
-	uint32_t did[2];  /* all actions so far */
+	int chosen;      /* what the mobile's caller has at hand; -1: nothing */
+	uint32_t did[2]; /* all actions so far */
 	struct letter queue[QUEUE];
 	int head, tail;
 	int drop[2], twice; /* letters by number, -1 none */
@@ -420,8 +211,7 @@ struct pair {
 static void post(struct pair *p, int from, int event, int path)
 {
 	assert_in_range(p->tail, 0, QUEUE - 1);
-	p->queue[p->tail++] =
-		(struct letter){ !from, event, path, p->m[from].id, p->m[from].mbb };
+	p->queue[p->tail++] = (struct letter){!from, event, path, p->m[from].id, p->m[from].mbb};
 }
 
 static uint32_t feed(struct pair *p, int end, struct switch_input in, int path)
@@ -431,15 +221,15 @@ static uint32_t feed(struct pair *p, int end, struct switch_input in, int path)
 		int event;
 		bool on_new;
 	} sends[] = {
-		{ DO(SEND_STEP1), SWITCH_EVENT_RX_STEP1, false },
-		{ DO(SEND_ACK), SWITCH_EVENT_RX_ACK, false },
-		{ DO(SEND_LAST_MESSAGE), SWITCH_EVENT_RX_LAST_MESSAGE, false },
-		{ DO(SEND_OK), SWITCH_EVENT_RX_OK, false },
-		{ DO(SEND_CLIENT_READY), SWITCH_EVENT_RX_CLIENT_READY, false },
-		{ DO(SEND_SERVER_READY), SWITCH_EVENT_RX_SERVER_READY, false },
-		{ DO(SEND_STEP2), SWITCH_EVENT_RX_STEP2, true },
-		{ DO(SEND_UNEXPECTED), SWITCH_EVENT_RX_UNEXPECTED, true },
-		{ DO(CHALLENGE), CHALLENGED, true },
+		{DO(SEND_STEP1), SWITCH_EVENT_RX_STEP1, false},
+		{DO(SEND_ACK), SWITCH_EVENT_RX_ACK, false},
+		{DO(SEND_LAST_MESSAGE), SWITCH_EVENT_RX_LAST_MESSAGE, false},
+		{DO(SEND_OK), SWITCH_EVENT_RX_OK, false},
+		{DO(SEND_CLIENT_READY), SWITCH_EVENT_RX_CLIENT_READY, false},
+		{DO(SEND_SERVER_READY), SWITCH_EVENT_RX_SERVER_READY, false},
+		{DO(SEND_STEP2), SWITCH_EVENT_RX_STEP2, true},
+		{DO(SEND_UNEXPECTED), SWITCH_EVENT_RX_UNEXPECTED, true},
+		{DO(CHALLENGE), CHALLENGED, true},
 	};
 	uint32_t a = switch_step(&p->m[end], &in);
 
@@ -450,7 +240,8 @@ static uint32_t feed(struct pair *p, int end, struct switch_input in, int path)
 		p->draining[end] = true;
 	for (size_t i = 0; i < ARRAY_SIZE(sends); i++) {
 		if (a & sends[i].action)
-			post(p, end, sends[i].event, sends[i].on_new ? p->target[end] : p->route[end]);
+			post(p, end, sends[i].event,
+			     sends[i].on_new ? p->target[end] : p->route[end]);
 	}
 	if (a & DO(FLIP)) {
 		if (end == ANCHOR)
@@ -464,7 +255,7 @@ static uint32_t feed(struct pair *p, int end, struct switch_input in, int path)
 
 static uint32_t event(struct pair *p, int end, enum switch_event e)
 {
-	struct switch_input in = { .event = e };
+	struct switch_input in = {.event = e};
 
 	if (end == MOBILE && p->chosen >= 0) {
 		p->target[MOBILE] = p->chosen;
@@ -475,7 +266,7 @@ static uint32_t event(struct pair *p, int end, enum switch_event e)
 
 static void deliver(struct pair *p, const struct letter *l)
 {
-	struct switch_input in = { .event = l->event, .id = l->id, .mbb = l->mbb };
+	struct switch_input in = {.event = l->event, .id = l->id, .mbb = l->mbb};
 
 	if (l->event == CHALLENGED) {
 		post(p, MOBILE, RESPONDED, l->path);
@@ -536,7 +327,7 @@ static void flow_and_retry(struct pair *p)
 
 static struct pair connected(uint32_t id)
 {
-	struct pair p = { .valid = { true, false }, .chosen = -1, .drop = { -1, -1 }, .twice = -1 };
+	struct pair p = {.valid = {true, false}, .chosen = -1, .drop = {-1, -1}, .twice = -1};
 
 	for (int end = MOBILE; end <= ANCHOR; end++) {
 		switch_init(&p.m[end], roles[end]);
@@ -592,7 +383,9 @@ static void n8_planned_make_before_break_parks_nothing(void **state)
 	flow(&p);
 	assert_both_on(&p, 1);
 	for (int end = MOBILE; end <= ANCHOR; end++)
-		assert_int_equal(p.did[end] & (DO(PARK) | DO(LEAVE_OLD) | DO(CHALLENGE) | DO(START_DRAIN)), 0);
+		assert_int_equal(
+			p.did[end] & (DO(PARK) | DO(LEAVE_OLD) | DO(CHALLENGE) | DO(START_DRAIN)),
+			0);
 }
 
 static void n6_unexpected(void **state)
@@ -607,7 +400,8 @@ static void n6_unexpected(void **state)
 		flow(&p);
 		assert_both_on(&p, 1);
 		assert_int_equal(!(p.did[ANCHOR] & DO(CHALLENGE)), valid);
-		assert_int_equal(!(p.did[ANCHOR] & DO(PARK)), valid); /* one round trip needs no parking */
+		assert_int_equal(!(p.did[ANCHOR] & DO(PARK)),
+				 valid); /* one round trip needs no parking */
 		assert_true(p.did[MOBILE] & p.did[ANCHOR] & DO(DROP_OLD));
 	}
 }
@@ -789,7 +583,8 @@ static void n9_expiry_at_every_step(void **state)
 				continue;
 			unsettled = p.m[ANCHOR].state != SWITCH_SETTLED;
 			if (kind != 2) {
-				assert_true(event(&p, MOBILE, SWITCH_EVENT_EXPIRE) & DO(SEND_UNEXPECTED));
+				assert_true(event(&p, MOBILE, SWITCH_EVENT_EXPIRE) &
+					    DO(SEND_UNEXPECTED));
 				assert_true(p.m[MOBILE].parked);
 			}
 			assert_true(event(&p, MOBILE, SWITCH_EVENT_EXPIRE) & DO(FAIL));

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What is expected of the switch machine, cell by cell. Only for test_switch.c.
+ */
+#include "control/peer/switch.h"
+
+/* clang-format off */
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define DO(symbol)    SWITCH_DO(symbol)
+
+enum { MOBILE, ANCHOR };
+static const enum hf_role roles[] = {[MOBILE] = HF_ROLE_MOBILE, [ANCHOR] = HF_ROLE_ANCHOR};
+
+/* ---- the table ----------------------------------------------------------- */
+
+/* flags of a machine */
+enum { PK = 1, MB = 2, TO = 4, FE = 8, DR = 16, OK = 32, UN = 64, DN = 128, FLAGS = 256 };
+/* flags of an input */
+enum { WMBB = 1, USE = 2, VAL = 4, INPUTS = 8 };
+
+/* x: has rows; '.': ignored with any flags and ids; NULL: no state of this role */
+static const char *const cells[2][SWITCH_STATE_COUNT] = {
+	[MOBILE] = {
+		/* PLAN LOSE REGAIN USABLE DRAIN VALIDATE RETRY EXPIRE RESET | STEP1 ACK LAST OK CLIENT SERVER STEP2 ALL UNEXP */
+		[SWITCH_DISCONNECTED] =      ".x......x" ".........",
+		[SWITCH_SETTLED] =           "xx......x" ".........",
+		[SWITCH_STEP1_SENT] =        ".x..x.xxx" ".xx......",
+		[SWITCH_FENCE_SENT] =        ".x..x.xxx" "..xx.....",
+		[SWITCH_CLIENT_READY_SENT] = ".x....xxx" ".....x...",
+		[SWITCH_OLD_LEFT] =          ".x.x...xx" ".........",
+		[SWITCH_STEP2_SENT] =        ".x....xxx" ".......x.",
+		[SWITCH_PATH_LOST] =         "..xx...xx" ".........",
+		[SWITCH_UNEXPECTED_SENT] =   ".x....xxx" ".......x.",
+	},
+	[ANCHOR] = {
+		[SWITCH_DISCONNECTED] =      ".x......x" ".........",
+		[SWITCH_SETTLED] =           ".x......x" "x.....x.x",
+		[SWITCH_STEP1_TAKEN] =       ".xx.x..xx" "x.x.....x",
+		[SWITCH_OK_SENT] =           ".xx....xx" "x.x.x...x",
+		[SWITCH_SERVER_READY_SENT] = ".xx....xx" "x...x.x.x",
+		[SWITCH_CHALLENGE_SENT] =    ".xx..xxxx" "x.....x.x",
+		[SWITCH_PEER_LOST] =         "..x....xx" "x.....x.x",
+	},
+};
+
+struct row {
+	int role;
+	enum switch_state state;
+	int flags;
+	enum switch_event event;
+	int in;
+	int id; /* of the input, against the machine's */
+	enum switch_state next;
+	int rise; /* of the machine's id */
+	int left; /* flags after */
+	uint32_t actions;
+};
+
+#define M(state, flags, event, in, next, rise, left, actions) \
+	{ MOBILE, SWITCH_##state, flags, SWITCH_EVENT_##event, in, 0, SWITCH_##next, rise, left, actions }
+#define A(state, flags, event, in, id, next, rise, left, actions) \
+	{ ANCHOR, SWITCH_##state, flags, SWITCH_EVENT_##event, in, id, SWITCH_##next, rise, left, actions }
+
+#define LOSS_CHOOSE (DO(START_TIMERS) | DO(CHOOSE))
+#define LOSS_SEND (DO(START_TIMERS) | DO(ACCEPT_NEW) | DO(SEND_UNEXPECTED))
+#define LOSES(state, flags, loss) /* planned: LOSE and EXPIRE do the same */ \
+	M(state, flags, loss, 0, PATH_LOST, 1, PK | TO, ((flags) & PK ? 0 : DO(PARK)) | LOSS_CHOOSE), \
+	M(state, flags, loss, USE, UNEXPECTED_SENT, 1, PK | TO, ((flags) & PK ? 0 : DO(PARK)) | LOSS_SEND)
+#define RESETS (DO(ACCEPT_NEW) | DO(FLIP) | DO(GRACE_OLD))
+/* RESET sets the id to what the input says: the test starts at 1000, inputs say 1000 */
+#define M_RESETS(state, flags) \
+	M(state, flags, RESET, 0, SETTLED, 0, 0, RESETS | DO(STOP_TIMERS) | ((flags) & PK ? DO(UNPARK) : 0))
+#define A_RESETS(state, flags) \
+	A(state, flags, RESET, 0, 0, SETTLED, 0, 0, RESETS | DO(STOP_TIMERS) | ((flags) & PK ? DO(UNPARK) : 0))
+#define A_EXPIRES(state, flags) \
+	A(state, flags, EXPIRE, 0, 0, DISCONNECTED, 0, 0, DO(STOP_TIMERS) | DO(CLEAN_UP))
+#define STEP1_ANSWERS (DO(SEND_ACK) | DO(SEND_LAST_MESSAGE))
+#define REDIRECTS (DO(ACCEPT_NEW) | DO(FLIP) | DO(SEND_ALL_REDIRECTED) | DO(DONE))
+/* what any anchor state but DISCONNECTED does with newer ids; `flags` with PK, `was` waiting */
+#define A_NEWER(state, flags, stop) \
+	A(state, flags, RX_STEP1, 0, 1, STEP1_TAKEN, 1, PK, STEP1_ANSWERS | DO(START_TIMERS) | ((flags) & PK ? 0 : DO(PARK))), \
+	A(state, flags, RX_STEP1, WMBB, 1, STEP1_TAKEN, 1, MB, STEP1_ANSWERS | DO(START_TIMERS) | ((flags) & PK ? DO(UNPARK) : 0)), \
+	A(state, flags, RX_STEP1, 0, -1, state, 0, flags, 0), \
+	A(state, flags, RX_UNEXPECTED, 0, 1, CHALLENGE_SENT, 1, PK | UN, DO(TARGET) | DO(CHALLENGE) | DO(START_TIMERS) | ((flags) & PK ? 0 : DO(PARK))), \
+	A(state, flags, RX_UNEXPECTED, VAL, 1, SETTLED, 1, UN | DN, DO(TARGET) | REDIRECTS | DO(DROP_OLD) | ((flags) & PK ? DO(UNPARK) : 0) | (stop)), \
+	A(state, flags, RX_UNEXPECTED, VAL, -1, state, 0, flags, 0)
+#define A_LOSES_MBB(state, flags) /* make-before-break goes on, its data waits */ \
+	A(state, (flags) | MB, LOSE, 0, 0, state, 0, (flags) | MB | PK, DO(PARK)), \
+	A(state, (flags) | PK, LOSE, 0, 0, state, 0, (flags) | PK, 0), \
+	A(state, (flags) | MB | PK, REGAIN, 0, 0, state, 0, (flags) | MB, DO(UNPARK)), \
+	A(state, (flags) | PK, REGAIN, 0, 0, state, 0, (flags) | PK, 0)
+
+static const struct row rows[] = {
+	/* mobile */
+	M(DISCONNECTED, 0, LOSE, USE, DISCONNECTED, 0, PK, DO(PARK)),
+	M(DISCONNECTED, PK, LOSE, USE, DISCONNECTED, 0, PK, 0),
+	M(DISCONNECTED, 0, RESET, 0, SETTLED, 0, 0, RESETS),
+	M(DISCONNECTED, PK, RESET, 0, SETTLED, 0, 0, RESETS | DO(UNPARK)),
+
+	M(SETTLED, 0, PLAN, 0, STEP1_SENT, 1, PK | TO, DO(PARK) | DO(SEND_STEP1) | DO(START_TIMERS)),
+	M(SETTLED, 0, PLAN, WMBB, STEP1_SENT, 1, MB | TO, DO(SEND_STEP1) | DO(START_TIMERS)),
+	M(SETTLED, 0, LOSE, 0, PATH_LOST, 1, PK, DO(PARK) | LOSS_CHOOSE),
+	M(SETTLED, 0, LOSE, USE, UNEXPECTED_SENT, 1, PK | TO, DO(PARK) | LOSS_SEND),
+	M(SETTLED, 0, RESET, 0, SETTLED, 0, 0, RESETS),
+
+	LOSES(STEP1_SENT, PK | TO, LOSE),
+	LOSES(STEP1_SENT, MB | TO, LOSE),
+	LOSES(STEP1_SENT, PK | TO | FE, EXPIRE),
+	LOSES(STEP1_SENT, MB | TO, EXPIRE),
+	M(STEP1_SENT, PK | TO, DRAIN, 0, STEP1_SENT, 0, PK | TO, 0),
+	M(STEP1_SENT, PK | TO | FE, DRAIN, 0, STEP1_SENT, 0, PK | TO | FE | DR, 0),
+	M(STEP1_SENT, PK | TO, RETRY, 0, STEP1_SENT, 0, PK | TO, DO(SEND_STEP1)),
+	M_RESETS(STEP1_SENT, PK | TO),
+	M(STEP1_SENT, PK | TO, RX_ACK, 0, FENCE_SENT, 0, PK | TO, DO(SEND_LAST_MESSAGE) | DO(START_TIMERS)),
+	M(STEP1_SENT, PK | TO, RX_LAST_MESSAGE, 0, STEP1_SENT, 0, PK | TO | FE, DO(START_DRAIN)),
+	M(STEP1_SENT, PK | TO | FE, RX_LAST_MESSAGE, 0, STEP1_SENT, 0, PK | TO | FE, 0),
+	M(STEP1_SENT, MB | TO, RX_LAST_MESSAGE, 0, STEP1_SENT, 0, MB | TO | FE | DR, 0),
+
+	LOSES(FENCE_SENT, PK | TO | FE | DR | OK, LOSE),
+	LOSES(FENCE_SENT, PK | TO, EXPIRE),
+	M(FENCE_SENT, PK | TO, DRAIN, 0, FENCE_SENT, 0, PK | TO, 0),
+	M(FENCE_SENT, PK | TO | FE, DRAIN, 0, FENCE_SENT, 0, PK | TO | FE | DR, 0),
+	M(FENCE_SENT, PK | TO | FE | OK, DRAIN, 0, CLIENT_READY_SENT, 0, PK | TO | FE | DR | OK, DO(SEND_CLIENT_READY) | DO(START_TIMERS)),
+	M(FENCE_SENT, PK | TO, RETRY, 0, FENCE_SENT, 0, PK | TO, DO(SEND_LAST_MESSAGE)),
+	M_RESETS(FENCE_SENT, PK | TO),
+	M(FENCE_SENT, PK | TO, RX_LAST_MESSAGE, 0, FENCE_SENT, 0, PK | TO | FE, DO(START_DRAIN)),
+	M(FENCE_SENT, PK | TO | FE, RX_LAST_MESSAGE, 0, FENCE_SENT, 0, PK | TO | FE, 0),
+	M(FENCE_SENT, MB | TO, RX_LAST_MESSAGE, 0, FENCE_SENT, 0, MB | TO | FE | DR, 0),
+	M(FENCE_SENT, MB | TO | OK, RX_LAST_MESSAGE, 0, CLIENT_READY_SENT, 0, MB | TO | FE | DR | OK, DO(SEND_CLIENT_READY) | DO(START_TIMERS)),
+	M(FENCE_SENT, PK | TO | FE, RX_OK, 0, FENCE_SENT, 0, PK | TO | FE | OK, 0),
+	M(FENCE_SENT, PK | TO | FE | DR, RX_OK, 0, CLIENT_READY_SENT, 0, PK | TO | FE | DR | OK, DO(SEND_CLIENT_READY) | DO(START_TIMERS)),
+
+	LOSES(CLIENT_READY_SENT, PK | TO | FE | DR | OK, LOSE),
+	LOSES(CLIENT_READY_SENT, MB | TO | FE | DR | OK, EXPIRE),
+	M(CLIENT_READY_SENT, PK | TO, RETRY, 0, CLIENT_READY_SENT, 0, PK | TO, DO(SEND_CLIENT_READY)),
+	M_RESETS(CLIENT_READY_SENT, PK | TO),
+	M(CLIENT_READY_SENT, PK | TO, RX_SERVER_READY, USE, STEP2_SENT, 0, PK | TO, DO(LEAVE_OLD) | DO(ACCEPT_NEW) | DO(SEND_STEP2) | DO(START_TIMERS)),
+	M(CLIENT_READY_SENT, PK | TO, RX_SERVER_READY, 0, OLD_LEFT, 0, PK | TO, DO(LEAVE_OLD) | DO(CHOOSE) | DO(START_TIMERS)),
+	M(CLIENT_READY_SENT, MB | TO, RX_SERVER_READY, USE, STEP2_SENT, 0, MB | TO, DO(ACCEPT_NEW) | DO(SEND_STEP2) | DO(START_TIMERS)),
+	M(CLIENT_READY_SENT, MB | TO, RX_SERVER_READY, 0, OLD_LEFT, 0, MB | TO, DO(CHOOSE) | DO(START_TIMERS)),
+
+	M(OLD_LEFT, PK | TO, LOSE, USE, OLD_LEFT, 0, PK | TO, 0),
+	LOSES(OLD_LEFT, MB | TO, LOSE),
+	LOSES(OLD_LEFT, PK | TO, EXPIRE),
+	M(OLD_LEFT, PK | TO, PATH_USABLE, 0, STEP2_SENT, 0, PK | TO, DO(ACCEPT_NEW) | DO(SEND_STEP2)),
+	M_RESETS(OLD_LEFT, PK | TO),
+
+	LOSES(STEP2_SENT, PK | TO, LOSE),
+	LOSES(STEP2_SENT, MB | TO, EXPIRE),
+	M(STEP2_SENT, PK | TO, RETRY, 0, STEP2_SENT, 0, PK | TO, DO(SEND_STEP2)),
+	M_RESETS(STEP2_SENT, PK | TO),
+	M(STEP2_SENT, PK | TO | FE | DR | OK, RX_ALL_REDIRECTED, 0, SETTLED, 0, 0, DO(FLIP) | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS) | DO(DONE)),
+	M(STEP2_SENT, MB | TO | FE | DR | OK, RX_ALL_REDIRECTED, 0, SETTLED, 0, 0, DO(FLIP) | DO(GRACE_OLD) | DO(STOP_TIMERS) | DO(DONE)),
+
+	M(PATH_LOST, PK, REGAIN, 0, SETTLED, 0, 0, DO(UNPARK) | DO(STOP_TIMERS)),
+	M(PATH_LOST, PK | TO, REGAIN, 0, PATH_LOST, 0, PK | TO, 0),
+	M(PATH_LOST, PK, PATH_USABLE, 0, UNEXPECTED_SENT, 0, PK | TO, DO(ACCEPT_NEW) | DO(SEND_UNEXPECTED)),
+	M(PATH_LOST, PK | TO, EXPIRE, USE, DISCONNECTED, 0, PK, DO(STOP_TIMERS) | DO(FAIL)),
+	M_RESETS(PATH_LOST, PK),
+
+	/* no START_TIMERS: further losses do not prolong the one Z */
+	M(UNEXPECTED_SENT, PK | TO, LOSE, 0, PATH_LOST, 1, PK | TO, DO(CHOOSE)),
+	M(UNEXPECTED_SENT, PK | TO, LOSE, USE, UNEXPECTED_SENT, 1, PK | TO, DO(ACCEPT_NEW) | DO(SEND_UNEXPECTED)),
+	M(UNEXPECTED_SENT, PK | TO, RETRY, 0, UNEXPECTED_SENT, 0, PK | TO, DO(SEND_UNEXPECTED)),
+	M(UNEXPECTED_SENT, PK | TO, EXPIRE, 0, DISCONNECTED, 0, PK, DO(STOP_TIMERS) | DO(FAIL)),
+	M_RESETS(UNEXPECTED_SENT, PK | TO),
+	M(UNEXPECTED_SENT, PK | TO, RX_ALL_REDIRECTED, 0, SETTLED, 0, 0, DO(FLIP) | DO(DROP_OLD) | DO(UNPARK) | DO(STOP_TIMERS) | DO(DONE)),
+
+	/* anchor */
+	A(DISCONNECTED, 0, LOSE, 0, 0, DISCONNECTED, 0, PK, DO(PARK)),
+	A(DISCONNECTED, PK, RESET, 0, 0, SETTLED, 0, 0, RESETS | DO(UNPARK)),
+
+	A(SETTLED, DN, LOSE, 0, 0, PEER_LOST, 0, DN | PK, DO(PARK) | DO(START_TIMERS)),
+	A(SETTLED, DN, RESET, 0, 0, SETTLED, 0, 0, RESETS),
+	A_NEWER(SETTLED, DN, 0),
+	A(SETTLED, DN, RX_STEP1, 0, 0, SETTLED, 0, DN, 0),
+	A(SETTLED, DN, RX_STEP2, 0, 0, SETTLED, 0, DN, DO(SEND_ALL_REDIRECTED)),
+	A(SETTLED, 0, RX_STEP2, VAL, 0, SETTLED, 0, 0, 0),
+	A(SETTLED, DN, RX_STEP2, VAL, 1, SETTLED, 0, DN, 0),
+	A(SETTLED, UN | DN, RX_UNEXPECTED, VAL, 0, SETTLED, 0, UN | DN, DO(SEND_ALL_REDIRECTED)),
+	A(SETTLED, DN, RX_UNEXPECTED, VAL, 0, SETTLED, 0, DN, 0),
+
+	A_LOSES_MBB(STEP1_TAKEN, 0),
+	A(STEP1_TAKEN, PK, DRAIN, 0, 0, STEP1_TAKEN, 0, PK, 0),
+	A(STEP1_TAKEN, PK | FE, DRAIN, 0, 0, OK_SENT, 0, PK | FE | DR, DO(SEND_OK) | DO(START_TIMERS)),
+	A_EXPIRES(STEP1_TAKEN, PK | FE),
+	A_RESETS(STEP1_TAKEN, PK | FE),
+	A_NEWER(STEP1_TAKEN, PK | FE, DO(STOP_TIMERS)),
+	A(STEP1_TAKEN, PK, RX_STEP1, 0, 0, STEP1_TAKEN, 0, PK, STEP1_ANSWERS),
+	A(STEP1_TAKEN, PK, RX_LAST_MESSAGE, 0, 0, STEP1_TAKEN, 0, PK | FE, DO(START_DRAIN)),
+	A(STEP1_TAKEN, PK | FE, RX_LAST_MESSAGE, 0, 0, STEP1_TAKEN, 0, PK | FE, DO(SEND_LAST_MESSAGE)),
+	A(STEP1_TAKEN, MB, RX_LAST_MESSAGE, 0, 0, OK_SENT, 0, MB | FE | DR, DO(SEND_OK) | DO(START_TIMERS)),
+
+	A_LOSES_MBB(OK_SENT, FE | DR),
+	A_EXPIRES(OK_SENT, PK),
+	A_RESETS(OK_SENT, PK),
+	A_NEWER(OK_SENT, PK, DO(STOP_TIMERS)),
+	A(OK_SENT, PK, RX_STEP1, 0, 0, OK_SENT, 0, PK, 0),
+	A(OK_SENT, PK, RX_LAST_MESSAGE, 0, 0, OK_SENT, 0, PK, DO(SEND_LAST_MESSAGE) | DO(SEND_OK)),
+	A(OK_SENT, PK, RX_CLIENT_READY, 0, 0, SERVER_READY_SENT, 0, PK, DO(SEND_SERVER_READY) | DO(START_TIMERS)),
+
+	A_LOSES_MBB(SERVER_READY_SENT, FE | DR),
+	A_EXPIRES(SERVER_READY_SENT, PK),
+	A_RESETS(SERVER_READY_SENT, MB),
+	A_NEWER(SERVER_READY_SENT, MB, DO(STOP_TIMERS)),
+	A(SERVER_READY_SENT, PK, RX_CLIENT_READY, 0, 0, SERVER_READY_SENT, 0, PK, DO(SEND_SERVER_READY)),
+	A(SERVER_READY_SENT, PK, RX_STEP2, 0, 0, CHALLENGE_SENT, 0, PK, DO(TARGET) | DO(CHALLENGE) | DO(START_TIMERS)),
+	A(SERVER_READY_SENT, MB, RX_STEP2, 0, 0, CHALLENGE_SENT, 0, MB, DO(TARGET) | DO(CHALLENGE) | DO(START_TIMERS)),
+	A(SERVER_READY_SENT, PK, RX_STEP2, VAL, 0, SETTLED, 0, DN, DO(TARGET) | REDIRECTS | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
+	A(SERVER_READY_SENT, MB, RX_STEP2, VAL, 0, SETTLED, 0, DN, DO(TARGET) | REDIRECTS | DO(GRACE_OLD) | DO(STOP_TIMERS)),
+
+	A_LOSES_MBB(CHALLENGE_SENT, FE | DR),
+	A(CHALLENGE_SENT, PK | UN, REGAIN, 0, 0, CHALLENGE_SENT, 0, PK | UN, 0),
+	A(CHALLENGE_SENT, PK, VALIDATE, 0, 0, SETTLED, 0, DN, REDIRECTS | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
+	A(CHALLENGE_SENT, PK | UN, VALIDATE, 0, 0, SETTLED, 0, UN | DN, REDIRECTS | DO(DROP_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
+	A(CHALLENGE_SENT, PK, RETRY, 0, 0, CHALLENGE_SENT, 0, PK, DO(CHALLENGE)),
+	A_EXPIRES(CHALLENGE_SENT, PK | UN),
+	A_RESETS(CHALLENGE_SENT, PK | UN),
+	A_NEWER(CHALLENGE_SENT, PK | UN, DO(STOP_TIMERS)),
+	A(CHALLENGE_SENT, PK, RX_STEP2, 0, 0, CHALLENGE_SENT, 0, PK, DO(TARGET) | DO(CHALLENGE)),
+	A(CHALLENGE_SENT, PK, RX_STEP2, VAL, 0, SETTLED, 0, DN, DO(TARGET) | REDIRECTS | DO(GRACE_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
+	A(CHALLENGE_SENT, PK | UN, RX_STEP2, VAL, 0, CHALLENGE_SENT, 0, PK | UN, 0),
+	A(CHALLENGE_SENT, PK | UN, RX_UNEXPECTED, 0, 0, CHALLENGE_SENT, 0, PK | UN, DO(TARGET) | DO(CHALLENGE)),
+	A(CHALLENGE_SENT, PK | UN, RX_UNEXPECTED, VAL, 0, SETTLED, 0, UN | DN, DO(TARGET) | REDIRECTS | DO(DROP_OLD) | DO(UNPARK) | DO(STOP_TIMERS)),
+
+	A(PEER_LOST, PK | DN, REGAIN, 0, 0, SETTLED, 0, DN, DO(UNPARK) | DO(STOP_TIMERS)),
+	A_EXPIRES(PEER_LOST, PK | DN),
+	A_RESETS(PEER_LOST, PK | DN),
+	A_NEWER(PEER_LOST, PK | DN, DO(STOP_TIMERS)),
+	A(PEER_LOST, PK | DN, RX_STEP2, VAL, 0, PEER_LOST, 0, PK | DN, DO(SEND_ALL_REDIRECTED)),
+	A(PEER_LOST, PK | UN | DN, RX_UNEXPECTED, VAL, 0, PEER_LOST, 0, PK | UN | DN, DO(SEND_ALL_REDIRECTED)),
+};
+/* clang-format on */
