@@ -17,7 +17,7 @@ struct echo_search {
 	struct echo_val inner;
 	__be16 block;
 	__u16 start;
-	long err;
+	int err; /* see flow_open() */
 };
 
 /* Identifier on the other side, or -1. */

@@ -68,7 +68,7 @@ static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
 		.created = now,
 	};
 	__u32 reason = HF_REASON_ASSOC_FLOWS_FULL;
-	long err;
+	int err; /* not long: up to 6.2 the upper half of what a map's function returns is undefined */
 
 	had = __sync_fetch_and_add(&assoc->flows, 1);
 	if (!assoc->max_flows || had < assoc->max_flows) {

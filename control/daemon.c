@@ -543,7 +543,6 @@ out:
 		/* the maps stay: only our memory goes */
 		tls_client_cancel(a->tls);
 		proto_keys_free(a->keys);
-		proto_keys_free(a->old_keys);
 		while (a->paths) {
 			struct path *p = a->paths;
 

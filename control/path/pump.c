@@ -18,6 +18,7 @@
 #include "control/peer/assoc.h"
 
 #define RELEASE_ROUNDS 64
+#define REFUSE_PER_SECOND 1000
 
 static uint8_t buffer[TUN_PACKET_MAX];
 
@@ -93,8 +94,18 @@ static bool has_service(struct daemon *d, const struct assoc *a, const struct he
 static void refuse(struct daemon *d, const uint8_t *packet, size_t len)
 {
 	static uint8_t answer[TUN_VNET_LEN + REJECT_MAX];
+	static uint64_t second;
+	static unsigned int sent;
+	uint64_t now = clock_ms() / 1000;
 	ssize_t n;
 
+	/* RFC 4443 section 2.4 (f), RFC 1812 section 4.3.2.8 */
+	if (now != second) {
+		second = now;
+		sent = 0;
+	}
+	if (sent++ >= REFUSE_PER_SECOND)
+		return;
 	n = reject_build(packet + TUN_VNET_LEN, len - TUN_VNET_LEN, NULL, answer + TUN_VNET_LEN,
 			 REJECT_MAX);
 	if (n <= 0)

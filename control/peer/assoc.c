@@ -130,7 +130,6 @@ void assoc_free(struct assoc *a)
 		d->assoc_top--;
 	tls_client_cancel(a->tls);
 	proto_keys_free(a->keys);
-	proto_keys_free(a->old_keys);
 	free(a);
 }
 
@@ -178,8 +177,8 @@ void assoc_connected(struct assoc *a, struct proto_keys *keys, uint32_t peer_ind
 {
 	uint64_t now = clock_us();
 
-	proto_keys_free(a->old_keys);
-	a->old_keys = a->keys;
+	/* Nothing of the epoch before is opened any more: switch ids start anew, and an old one would look new. */
+	proto_keys_free(a->keys);
 	a->keys = keys;
 	a->peer_index = peer_index;
 	a->epoch = epoch;
@@ -269,6 +268,7 @@ static void report_done(struct assoc *a)
 static void start_drain(struct assoc *a)
 {
 	a->draining = true;
+	a->fence = a->rx_count;
 	a->drain_us = clock_us() + a->d->conf->timers.drain * 1000ull;
 	daemon_wake(a->d);
 }
@@ -536,8 +536,7 @@ static void dispatch(struct assoc *a, struct path *p, const struct wire_body *b)
 	}
 	if (e == SWITCH_EVENT_RX_ALL_REDIRECTED && p != a->target)
 		return; /* an answer that came another way says nothing about the new path */
-	if (e == SWITCH_EVENT_RX_LAST_MESSAGE)
-		a->fence = be64toh(b->packets);
+	a->rx_count = be64toh(b->packets);
 	a->alive_ack_ms = now / 1000;
 	a->rx_path = p;
 	assoc_feed(a, (struct switch_input){
@@ -552,7 +551,6 @@ static void dispatch(struct assoc *a, struct path *p, const struct wire_body *b)
 
 void assoc_receive(struct daemon *d, const void *data, size_t len, const struct udp_ends *ends)
 {
-	struct proto_keys *keys = NULL;
 	enum hf_reason reason;
 	struct wire_body body;
 	uint32_t index, epoch;
@@ -567,15 +565,11 @@ void assoc_receive(struct daemon *d, const void *data, size_t len, const struct 
 		reason = HF_REASON_CTL_ASSOC;
 		goto refuse;
 	}
-	if (a->keys && proto_keys_epoch(a->keys) == epoch)
-		keys = a->keys;
-	else if (a->old_keys && proto_keys_epoch(a->old_keys) == epoch)
-		keys = a->old_keys;
-	if (!keys) {
+	if (!a->keys || proto_keys_epoch(a->keys) != epoch) {
 		reason = HF_REASON_CTL_EPOCH;
 		goto refuse;
 	}
-	reason = proto_consume_datagram(keys, data, &body);
+	reason = proto_consume_datagram(a->keys, data, &body);
 	if (reason)
 		goto refuse;
 	/* A datagram that somebody took and sent on from elsewhere must not move the association. */
@@ -599,6 +593,23 @@ refuse:
 
 /* ---- time -------------------------------------------------------------- */
 
+static void path_died(struct assoc *a, struct path *p)
+{
+	const struct netlink_link *l = daemon_link(a->d, p->ifindex);
+	bool sent = a->sm.state == SWITCH_STEP2_SENT || a->sm.state == SWITCH_UNEXPECTED_SENT;
+
+	/* once a target was told of, its death counts; until then that of the path in use */
+	if (p != (sent ? a->target : a->current) || !a->keys)
+		return;
+	log_info("%s: the path over %s does not answer", a->name, l ? l->name : "an interface that is gone");
+	if (a->role == HF_ROLE_ANCHOR) {
+		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE});
+		return;
+	}
+	p->refused++;
+	mobile_lose(a, p);
+}
+
 void assoc_tick(struct assoc *a, uint64_t now_us)
 {
 	struct path *next;
@@ -609,24 +620,8 @@ void assoc_tick(struct assoc *a, uint64_t now_us)
 		next = p->next;
 		if (p->grace_ms && p->grace_ms <= now_us / 1000)
 			path_accept(p, p == a->current || p == a->target);
-		if (news == PATH_DIED && (p == a->target || (p == a->current && !a->target))) {
-			bool target = p == a->target;
-
-			log_info("%s: path over %s does not answer", a->name,
-				 a->role == HF_ROLE_MOBILE && daemon_link(a->d, p->ifindex)
-					 ? daemon_link(a->d, p->ifindex)->name
-					 : "the mobile's point");
-			if (a->role == HF_ROLE_MOBILE && a->state == ASSOC_CONNECTED &&
-			    (!target || a->sm.state == SWITCH_UNEXPECTED_SENT)) {
-				p->refused++;
-				a->target = mobile_choose(a, p);
-				if (a->target == p && !target)
-					a->target = NULL;
-				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE,
-								    .usable = a->target != NULL});
-			} else if (a->role == HF_ROLE_ANCHOR && p == a->current && a->keys) {
-				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE});
-			}
+		if (news == PATH_DIED) {
+			path_died(a, p);
 		} else if (news == PATH_CAME_BACK) {
 			if (p == a->current)
 				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_REGAIN});
@@ -647,13 +642,9 @@ void assoc_tick(struct assoc *a, uint64_t now_us)
 		a->retry_us = 0; /* what is sent sets it again */
 		if (a->role == HF_ROLE_MOBILE && a->sm.state == SWITCH_UNEXPECTED_SENT &&
 		    a->retry_count >= a->d->conf->timers.attempts) {
-			struct path *failed = a->target;
-
-			if (failed)
-				failed->refused++;
-			a->target = mobile_choose(a, failed);
-			assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE,
-							    .usable = a->target != NULL});
+			if (a->target)
+				a->target->refused++;
+			mobile_lose(a, a->target);
 		} else {
 			assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_RETRY});
 		}

@@ -39,7 +39,6 @@ struct assoc {
 	struct hf_addr host6;
 
 	struct proto_keys *keys;
-	struct proto_keys *old_keys; /* anchor: of the epoch before, for what is still under way */
 	struct switch_machine sm;
 	struct path *paths;
 	uint32_t path_count;
@@ -53,6 +52,7 @@ struct assoc {
 	uint64_t expire_us;
 	bool draining;
 	uint64_t fence;    /* the peer's count of packets */
+	uint64_t rx_count; /* count in the message being handled */
 	uint64_t drain_us; /* at the latest */
 
 	uint64_t alive_ms;     /* mobile: ALIVE sent */
@@ -118,6 +118,8 @@ int mobile_start(struct daemon *d);
 void mobile_points_changed(struct daemon *d);
 /* Best path to go to, NULL if there is none. `avoid` (NULL: none) only when nothing else is there. */
 struct path *mobile_choose(struct assoc *a, const struct path *avoid);
+/* `lost` is dead: the machine is told, with another path to go to if there is one. */
+void mobile_lose(struct assoc *a, const struct path *lost);
 void mobile_tick(struct assoc *a, uint64_t now_us);
 void mobile_connect(struct assoc *a);
 /* 0, or negative errno and one sentence. */

@@ -127,13 +127,11 @@ struct path *mobile_choose(struct assoc *a, const struct path *avoid)
 	return best;
 }
 
-static void lose_current(struct assoc *a)
+void mobile_lose(struct assoc *a, const struct path *lost)
 {
-	a->current->health = PATH_DEAD;
-	a->target = mobile_choose(a, a->current);
-	if (a->target == a->current)
+	a->target = mobile_choose(a, lost);
+	if (a->target == lost && a->target && a->target->health == PATH_DEAD)
 		a->target = NULL;
-	log_info("%s: the address in use is gone", a->name);
 	assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE, .usable = a->target != NULL});
 }
 
@@ -144,13 +142,13 @@ static void points_changed(struct assoc *a)
 	follow(a);
 	if (a->state == ASSOC_CONNECTED) {
 		if (was && a->current && !a->current->present &&
-		    !(a->sm.state >= SWITCH_OLD_LEFT && a->sm.state <= SWITCH_UNEXPECTED_SENT))
-			lose_current(a);
-		else if (target_was && a->target && !a->target->present &&
+		    !(a->sm.state >= SWITCH_OLD_LEFT && a->sm.state <= SWITCH_UNEXPECTED_SENT)) {
+			a->current->health = PATH_DEAD;
+			log_info("%s: the address in use is gone", a->name);
+			mobile_lose(a, a->current);
+		} else if (target_was && a->target && !a->target->present &&
 			 (a->sm.state == SWITCH_STEP2_SENT || a->sm.state == SWITCH_UNEXPECTED_SENT)) {
-			a->target = mobile_choose(a, a->target);
-			assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE,
-							    .usable = a->target != NULL});
+			mobile_lose(a, a->target);
 		}
 		if (a->sm.state == SWITCH_OLD_LEFT || a->sm.state == SWITCH_PATH_LOST) {
 			a->target = mobile_choose(a, a->current);

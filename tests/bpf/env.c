@@ -5,12 +5,16 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <linux/if_tun.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -22,12 +26,14 @@ struct env {
 	struct tc_bpf *tc;
 	struct xdp_bpf *xdp;
 	int wan, lan;
+	int tun; /* descriptor of hf0, -1 if there is none */
 };
 
 static int failed;
 
 static const char *const setup[] = {
-	"ip link set lo up",
+	"ip link set lo up; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter; "
+	"echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter",
 	"ip link add wan address 02:00:00:00:00:01 type veth peer name wanp",
 	"ip link add lan address 02:00:00:00:00:02 type veth peer name lanp",
 	"ip link set wanp up; ip link set lanp up; ip link set wan up; ip link set lan up",
@@ -108,9 +114,9 @@ static int env_load(struct env *env, __u32 max_flows)
 	env->xdp = xdp_bpf__open();
 	if (!env->tc || !env->xdp)
 		return -errno;
-	env->tc->rodata->hf_tun_ifindex = env->lan;
+	env->tc->rodata->hf_tun_ifindex = env->tun < 0 ? env->lan : (int)if_nametoindex("hf0");
 	env->tc->rodata->hf_control_port = WIRE_CONTROL_PORT;
-	env->xdp->rodata->hf_tun_ifindex = env->lan;
+	env->xdp->rodata->hf_tun_ifindex = env->tun < 0 ? env->lan : (int)if_nametoindex("hf0");
 	env->xdp->rodata->hf_control_port = WIRE_CONTROL_PORT;
 	bpf_map__set_max_entries(env->tc->maps.flows, max_flows);
 	err = tc_bpf__load(env->tc);
@@ -128,6 +134,34 @@ static int env_load(struct env *env, __u32 max_flows)
 			return err;
 	}
 	return xdp_bpf__load(env->xdp);
+}
+
+int env_tun(const char *name)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	char command[200];
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr)) {
+		close(fd);
+		return -1;
+	}
+	snprintf(command, sizeof(command),
+		 "ip link set %s addrgenmode none up; "
+		 "for f in ipv4 ipv6; do echo 1 >/proc/sys/net/$f/conf/%s/forwarding; done",
+		 name, name);
+	return system(command) ? -1 : fd;
+}
+
+int env_tun_fd(struct env *env)
+{
+	return env->tun;
+}
+
+int env_prog(struct env *env, const char *name)
+{
+	return bpf_program__fd(bpf_object__find_program_by_name(env->tc->obj, name));
 }
 
 struct env *env_open(__u32 max_flows)
@@ -150,6 +184,7 @@ struct env *env_open(__u32 max_flows)
 	}
 	env->wan = if_nametoindex("wan");
 	env->lan = if_nametoindex("lan");
+	env->tun = env_tun("hf0");
 	err = env_load(env, max_flows);
 	if (err) {
 		printf("FAIL load of the data plane: %s\n", strerror(-err));
@@ -165,6 +200,8 @@ void env_close(struct env *env)
 		return;
 	tc_bpf__destroy(env->tc);
 	xdp_bpf__destroy(env->xdp);
+	if (env->tun >= 0)
+		close(env->tun);
 	free(env);
 }
 

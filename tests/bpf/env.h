@@ -6,7 +6,7 @@
  *
  *   wan (routes to points) ─┐
  *                           ├─ FIB of the namespace, permanent neighbours
- *   lan (routes to servers, ┘
+ *   lan (routes to servers, ┘                           hf0: a TUN, as the daemon makes it
  *        to mobiles)
  *
  * The addresses are those of tests/bpf/gen.py.
@@ -63,7 +63,12 @@ void env_close(struct env *env);
 /* Empties every map and fills them for one end: role, outer family, ROW_ flags. */
 void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags);
 
+/* A TUN device without MAC header, up; its descriptor does not block. -1: there is no TUN here. */
+int env_tun(const char *name);
+int env_tun_fd(struct env *env); /* hf0's */
+
 int env_map(struct env *env, const char *name);
+int env_prog(struct env *env, const char *name); /* of the tc object */
 __u64 env_count(struct env *env, enum hf_reason reason);
 int env_ifindex(struct env *env, enum row_hook hook, unsigned int flags);
 
@@ -90,10 +95,12 @@ struct sample {
 	__u32 len;
 };
 struct sample row_packet(const char *name);
+struct sample row_result(const char *name); /* what tc makes of it */
 
 /* the tests, a file each */
 void test_rows(struct env *env);
 void test_limits(struct env *env);
 void test_sweep(struct env *env);
+void test_live(struct env *env);
 
 #endif

@@ -17,6 +17,7 @@ int main(void)
 	test_rows(env);
 	test_limits(env);
 	test_sweep(env);
+	test_live(env);
 	env_close(env);
 	return env_failed() != 0;
 }

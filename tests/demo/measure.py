@@ -4,36 +4,38 @@ import bisect
 
 
 def longest_pause(times, t0, t1):
-    """The longest time between two consecutive arrivals that lies in the window or reaches into it."""
+    """The longest time between two consecutive arrivals that lies in the window or reaches into it, and its begin."""
     first = bisect.bisect_right(times, t0) - 1
     last = bisect.bisect_left(times, t1)
     inside = ([t0] if first < 0 else []) + list(times[max(first, 0):last + 1])
     if last >= len(times):  # nothing came any more: the pause lasts at least until the end of the window
         inside.append(t1)
-    return max((b - a for a, b in zip(inside, inside[1:])), default=t1 - t0)
+    return max(((b - a, a) for a, b in zip(inside, inside[1:])), default=(t1 - t0, t0))
 
 
 def ms(seconds):
     return round(seconds * 1000, 1)
 
 
+# Each of these returns the record of one application in one step, and when its longest pause began.
+
 def of_download(d, t0, t1, end):
-    """`end`: of the whole run; what is missing then, is counted where the download stood still."""
+    """What is missing at the end is counted in the step (`end` is when the next one began) in which the last byte came."""
     finished = d.received == d.size
-    gap = longest_pause(d.times, t0, min(t1, d.times[-1]) if finished and d.times else t1)
+    gap, at = longest_pause(d.times, t0, min(t1, d.times[-1]) if finished and d.times else t1)
     missing = d.size - d.received if d.times and t0 <= d.times[-1] < end else 0
     return {"name": d.name, "gap_ms": ms(gap), "bytes_lost": missing,
-            "bytes_corrupted": sum(n for t, n in d.corrupted if t0 <= t < t1)}
+            "bytes_corrupted": sum(n for t, n in d.corrupted if t0 <= t < t1)}, at
 
 
 def of_shell(s, t0, t1, now):
     answered = {n: took for _, n, took in s.answers}
     typed = [(n, t) for n, t in s.typed.items() if t0 <= t < t1]
-    return {"name": s.name,
-            "gap_ms": ms(max((answered.get(n, now - t) for n, t in typed), default=0)),
+    gap, at = max(((answered.get(n, now - t), t) for n, t in typed), default=(0, t0))
+    return {"name": s.name, "gap_ms": ms(gap),
             "bytes_lost": sum(len("=%d" % s.result(n)) for n, _ in typed if n not in answered),
             "bytes_corrupted": sum(n for t, n in s.wrong if t0 <= t < t1),
-            "lines_answered": sum(1 for n, _ in typed if n in answered)}
+            "lines_answered": sum(1 for n, _ in typed if n in answered)}, at
 
 
 class Stream:
@@ -54,9 +56,9 @@ class Stream:
             })
 
     def of(self, t0, t1):
-        gap = lost = corrupted = resent = lost_network = sent_all = 0
+        lost = corrupted = resent = lost_network = sent_all = 0
+        gaps = [longest_pause(way["times"], t0, t1) for way in self.ways]
         for way in self.ways:
-            gap = max(gap, longest_pause(way["times"], t0, t1))
             corrupted += sum(n for t, n in way["bad"] if t0 <= t < t1)
             for t, transmission, number, attempt, size in way["sent"]:
                 if not t0 <= t < t1:
@@ -66,9 +68,10 @@ class Stream:
                 lost_network += transmission not in way["transmissions"]
                 if attempt == 0 and number not in way["numbers"]:
                     lost += int(size)
-        return {"name": self.name, "gap_ms": ms(gap), "bytes_lost": lost, "bytes_corrupted": corrupted,
+        return {"name": self.name, "gap_ms": ms(max(gaps)[0]), "bytes_lost": lost, "bytes_corrupted": corrupted,
+                "gap_up_ms": ms(gaps[0][0]), "gap_down_ms": ms(gaps[1][0]),
                 "datagrams_sent": sent_all, "datagrams_resent": resent,
-                "datagrams_lost_in_network": lost_network}
+                "datagrams_lost_in_network": lost_network}, [at for _, at in gaps]
 
 
 def of_idle(exchange, size, waited):
