@@ -192,7 +192,7 @@ struct hop {
 };
 
 static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
-				     struct hop *hop)
+				     struct hop *hop, __u64 now_ns)
 {
 	return true;
 }

@@ -118,22 +118,45 @@ static __always_inline enum verdict ctx_turn(ctx_t *ctx)
 	return VERDICT_TX;
 }
 
-struct hop {
-	struct bpf_fib_lookup fib;
+/*
+ * A FIB look-up costs as much as all the rest of a packet. One serves for all packets of the same
+ * tick of the coarse clock (at most 10 ms) that go the same way: so long at most does a
+ * change of routes or neighbours wait. Neither the address of the application nor its port
+ * has a say in a cached one, only what rewrite_route_…() names.
+ */
+#define HOPS 1024
+
+struct hop_val {
+	__u64 route;
+	__u64 tick; /* 0: serves one packet */
+	__u32 from; /* interface that the packet came by */
+	__u32 pad;
+	struct bpf_fib_lookup fib; /* here, for it is too large for the stack */
 };
 
-/* The way out of what the packet becomes. false: not ours to forward now. */
-static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
-				     struct hop *hop)
-{
-	struct bpf_fib_lookup *fib = &hop->fib;
-	void *ip = ctx_data(ctx) + bound(p->l3);
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOPS);
+	__type(key, __u32);
+	__type(value, struct hop_val);
+} hops SEC(".maps");
 
+struct hop {
+	struct hop_val *val;
+};
+
+static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
+				   struct hop_val *val, __u32 len)
+{
+	struct bpf_fib_lookup *fib = &val->fib;
+
+	val->route = 0;
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->l4_protocol = p->proto;
 	fib->sport = rw->sport;
 	fib->dport = rw->dport;
-	fib->tot_len = p->len + (rw->family == p->family ? 0 : rw->family == 6 ? 20 : -20);
+	fib->tot_len = len;
+	fib->ifindex = rw->ifindex ? rw->ifindex : ctx->ingress_ifindex;
 	if (rw->family == 4) {
 		fib->family = AF_INET;
 		fib->ipv4_src = rw->src.w[3];
@@ -143,13 +166,35 @@ static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const s
 		__builtin_memcpy(fib->ipv6_src, &rw->src, sizeof(rw->src));
 		__builtin_memcpy(fib->ipv6_dst, &rw->dst, sizeof(rw->dst));
 	}
+	if (bpf_fib_lookup(ctx, fib, sizeof(*fib), rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0) !=
+	    BPF_FIB_LKUP_RET_SUCCESS)
+		return false;
+	val->route = rw->route;
+	val->tick = rw->route ? bpf_ktime_get_coarse_ns() : 0;
+	val->from = ctx->ingress_ifindex;
+	return true;
+}
+
+/* The way out of what the packet becomes. false: not ours to forward now. */
+static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
+				     struct hop *hop, __u64 now_ns)
+{
+	__u32 slot = (rw->route ^ rw->route >> 16) & (HOPS - 1), len = p->len;
+	void *ip = ctx_data(ctx) + bound(p->l3);
+
 	if (ip + sizeof(struct iphdr) > ctx_data_end(ctx))
 		return false;
 	if ((p->family == 4 ? ((struct iphdr *)ip)->ttl : ((struct ipv6hdr *)ip)->hop_limit) <= 1)
 		return false;
-	fib->ifindex = rw->ifindex ? rw->ifindex : ctx->ingress_ifindex;
-	return bpf_fib_lookup(ctx, fib, sizeof(*fib), rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0) ==
-	       BPF_FIB_LKUP_RET_SUCCESS;
+	if (rw->family != p->family)
+		len += rw->family == 6 ? 20 : -20;
+	hop->val = bpf_map_lookup_elem(&hops, &slot);
+	if (!hop->val)
+		return false;
+	if (likely(hop->val->tick == now_ns && hop->val->route == rw->route &&
+		   hop->val->from == ctx->ingress_ifindex && len <= hop->val->fib.mtu_result))
+		return true;
+	return hop_look_up(ctx, p, rw, hop->val, len);
 }
 
 static __always_inline enum verdict hop_take(ctx_t *ctx, const struct packet *p,
@@ -163,12 +208,13 @@ static __always_inline enum verdict hop_take(ctx_t *ctx, const struct packet *p,
 	eth = ctx_data(ctx);
 	if ((void *)(eth + 1) > ctx_data_end(ctx))
 		return VERDICT_BROKEN;
-	__builtin_memcpy(eth->h_dest, hop->fib.dmac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, hop->fib.smac, ETH_ALEN);
+	__builtin_memcpy(eth->h_dest, hop->val->fib.dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, hop->val->fib.smac, ETH_ALEN);
 	eth->h_proto = rw->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-	if (hop->fib.ifindex == ctx->ingress_ifindex)
+	if (hop->val->fib.ifindex == ctx->ingress_ifindex)
 		return VERDICT_TX;
-	return bpf_redirect(hop->fib.ifindex, 0) == XDP_REDIRECT ? VERDICT_REDIRECT : VERDICT_BROKEN;
+	return bpf_redirect(hop->val->fib.ifindex, 0) == XDP_REDIRECT ? VERDICT_REDIRECT
+								       : VERDICT_BROKEN;
 }
 
 static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct packet *p,

@@ -108,7 +108,6 @@ static __always_inline bool decode_inner(const struct packet *p, const struct as
 
 	rw->family = addr_family(&service->addr);
 	rw->ifindex = 0;
-	rw->mtu = 0;
 	host = assoc_host(assoc, rw->family);
 	if (!host)
 		return false;
@@ -136,7 +135,7 @@ static __always_inline enum verdict decode_send(ctx_t *ctx, struct packet *p, st
 	bool up = rw->up;
 	struct hop hop;
 
-	if (origin == ORIGIN_NIC && !hop_find(ctx, p, rw, &hop))
+	if (origin == ORIGIN_NIC && !hop_find(ctx, p, rw, &hop, now_ns))
 		return VERDICT_PASS;
 	flow_touch(flow, p, up, bytes, now_ns);
 	path_received(path, packets, bytes);
@@ -201,6 +200,7 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 	if (!(peer->flags & HF_PEER_ACCEPT))
 		return verdict_for(p, VERDICT_REFUSE, HF_REASON_PEER_NOT_CURRENT);
 	key.service = *index;
+	rw.route = rewrite_route_inner(&key);
 	if (!decode_inner(p, assoc, service, &rw) || !cross_possible(p, &rw))
 		return verdict_for(p, VERDICT_REFUSE, HF_REASON_UNSUPPORTED);
 	if (p->proto == IPPROTO_ICMP && !anchor) {
@@ -228,7 +228,7 @@ static __always_inline enum verdict encode_send(ctx_t *ctx, struct packet *p, st
 
 	if (path->mtu && largest + growth > path->mtu)
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_TOO_BIG);
-	if (!hop_find(ctx, p, rw, &hop))
+	if (!hop_find(ctx, p, rw, &hop, now_ns))
 		return VERDICT_PASS;
 	flow_touch(flow, p, up, bytes, now_ns);
 	path_sent(path, packets, bytes + growth * packets, now_ns);
@@ -270,25 +270,9 @@ static __always_inline struct host_val *encode_role(const struct hf_addr *addr, 
 	return host && host->role == role ? host : NULL;
 }
 
-/* The mobile whose packet this is: ours if it sent it, the anchor's if it is to get it. XDP is for
- * anchors, so it asks in the other order. */
-static __always_inline struct host_val *encode_host(const struct packet *p, bool *ret_up)
+static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct host_val *host,
+					   bool up, enum origin origin)
 {
-	struct host_val *host;
-
-	*ret_up = !CTX_FORWARDS;
-	host = CTX_FORWARDS ? encode_role(&p->dst, HF_ROLE_ANCHOR)
-			    : encode_role(&p->src, HF_ROLE_MOBILE);
-	if (host)
-		return host;
-	*ret_up = CTX_FORWARDS;
-	return CTX_FORWARDS ? encode_role(&p->src, HF_ROLE_MOBILE)
-			    : encode_role(&p->dst, HF_ROLE_ANCHOR);
-}
-
-static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, enum origin origin)
-{
-	struct host_val *host;
 	struct service_val *service;
 	struct flow_key key = {};
 	struct assoc_val *assoc;
@@ -296,11 +280,7 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, enum or
 	struct path_val *path;
 	struct rewrite rw;
 	__u32 *index;
-	bool up;
 
-	host = encode_host(p, &up);
-	if (!host)
-		return VERDICT_PASS;
 	if (p->kind == KIND_BAD)
 		return verdict_for(p, VERDICT_REFUSE, HF_REASON_MALFORMED);
 	if (p->kind != KIND_PORTS && p->kind != KIND_ECHO)
@@ -334,7 +314,7 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, enum or
 	flow = datapath_flow(p, &key, assoc, up);
 	if (!flow)
 		return verdict_for(p, VERDICT_PUNT, p->reason);
-	path = assoc_path(assoc, origin == ORIGIN_TUN_IN);
+	path = assoc_path(assoc, origin == ORIGIN_TUN_IN, &rw.route);
 	if (!path)
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_PARKED);
 	rw.src = path->local;
@@ -355,10 +335,28 @@ static __always_inline enum verdict decode(ctx_t *ctx, struct packet *p, enum or
 					       : decode_data(ctx, p, origin);
 }
 
+static __always_inline enum verdict encode_up(ctx_t *ctx, struct packet *p, enum origin origin)
+{
+	struct host_val *host = encode_role(&p->src, HF_ROLE_MOBILE);
+
+	return host ? encode_data(ctx, p, host, true, origin) : VERDICT_PASS;
+}
+
+static __always_inline enum verdict encode_down(ctx_t *ctx, struct packet *p, enum origin origin)
+{
+	struct host_val *host = encode_role(&p->dst, HF_ROLE_ANCHOR);
+
+	return host ? encode_data(ctx, p, host, false, origin) : VERDICT_PASS;
+}
+
 static __always_inline enum verdict encode(ctx_t *ctx, struct packet *p, enum origin origin)
 {
-	return unlikely(p->kind == KIND_ERROR) ? icmp_encode(ctx, p, origin)
-					       : encode_data(ctx, p, origin);
+	enum verdict verdict;
+
+	if (unlikely(p->kind == KIND_ERROR))
+		return icmp_encode(ctx, p, origin);
+	verdict = encode_up(ctx, p, origin);
+	return verdict == VERDICT_PASS ? encode_down(ctx, p, origin) : verdict;
 }
 
 #endif

@@ -183,7 +183,7 @@ static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum or
 	rw.family = p->family;
 	rw.src = rq.dst;
 	rw.dst = rq.src;
-	if (origin == ORIGIN_NIC && !hop_find(ctx, p, &rw, &hop))
+	if (origin == ORIGIN_NIC && !hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;
 	if (origin == ORIGIN_NIC) {
@@ -212,6 +212,7 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	struct path_val *path;
 	struct packet q = {};
 	struct hop hop;
+	__u64 route;
 	bool up = true; /* the error goes from the mobile to the anchor */
 	__u32 *index;
 	__s32 id;
@@ -256,7 +257,7 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	if (!bpf_map_lookup_elem(&flows, &key))
 		return VERDICT_PUNT;
 	p->reason = HF_REASON_PARKED;
-	path = assoc_path(assoc, origin == ORIGIN_TUN_IN);
+	path = assoc_path(assoc, origin == ORIGIN_TUN_IN, &route);
 	if (!path)
 		return VERDICT_PUNT;
 	p->reason = HF_REASON_UNSUPPORTED;
@@ -268,7 +269,7 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	rw.dst = path->peer;
 	rw.family = path->family;
 	rw.ifindex = path->ifindex;
-	if (!hop_find(ctx, p, &rw, &hop))
+	if (!hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;
 	if (icmp_rewrite(ctx, p, &q, &rw, &rq))

@@ -55,9 +55,21 @@ struct rewrite {
 	__u8 family;
 	__u8 up; /* from the mobile to the correspondent */
 	__u8 pad[2];
+	__u64 route; /* what its way out depends on, see rewrite_route_…(); 0: unknown */
 	__u32 ifindex; /* of the path; 0: inner packet */
-	__u32 mtu;
 };
+
+/* The inner addresses of a decoded packet are those of its service and its association's host;
+ * the outer ones of an encoded packet are its path's. */
+static __always_inline __u64 rewrite_route_inner(const struct flow_key *key)
+{
+	return 1ull << 63 | (__u64)key->assoc << 16 | key->service;
+}
+
+static __always_inline __u64 rewrite_route_outer(__u32 path)
+{
+	return 1ull << 62 | path;
+}
 
 /* Bytes of the packet that is quoted in an ICMP error need not all be there. */
 enum parse_what {

@@ -68,7 +68,7 @@ _holdfast_value() { # option current: 1 if the option takes no value
 	--run-dir | -r) _holdfast_files -d "$2" ;;
 	--to | -t)
 		# of "up" it is a time
-		[ "$3" = switch ] && _holdfast_words "$(_holdfast_interfaces)" "$2"
+		[ "$3" != switch ] || _holdfast_words "$(_holdfast_interfaces)" "$2"
 		;;
 	--mode | -m) _holdfast_words "auto tc xdp generic" "$2" ;;
 	--timeout | --wait | -w | --limit | -l | --assoc) ;;

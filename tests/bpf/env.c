@@ -126,10 +126,11 @@ static int env_load(struct env *env, __u32 max_flows)
 	{
 		struct bpf_map *other;
 
+		/* what only one object has is its own affair */
 		if (strchr(bpf_map__name(map), '.'))
 			continue;
 		other = bpf_object__find_map_by_name(env->tc->obj, bpf_map__name(map));
-		err = other ? bpf_map__reuse_fd(map, bpf_map__fd(other)) : -ENOENT;
+		err = other ? bpf_map__reuse_fd(map, bpf_map__fd(other)) : 0;
 		if (err)
 			return err;
 	}

@@ -138,7 +138,7 @@ class Demo:
         self.world.heal(2)
         self.mark("w2 healed")
         apps.wait_until("w2", lambda: self.validated("w2"), LIMIT_S)
-        self.watch(1.0)  # so that the picture shows both apart
+        self.watch(1.5)  # so that the picture shows both apart
         self.mark("switch, break first")
         return self.switch("--to", "w2", "--break")
 

@@ -70,9 +70,8 @@ class Screen:
             self.seen = (now, got)
         answers = demo.shell.answers
         came = [demo.ends.counters[r].get("came", 0) * 5 for r in ("server", "client")]
-        self.move("%s  path %s  curl %5.1f MB/s  ssh line %d  udp up %d/s down %d/s  parked %s" % (
-            self.title, self.path, self.speed, answers[-1][1] if answers else 0, came[0], came[1],
-            "-"))
+        self.move("%s  on %s  curl %.0f MB/s  ssh line %d  udp %d+%d/s" % (
+            self.title, self.path, self.speed, answers[-1][1] if answers else 0, came[0], came[1]))
 
     def end(self, demo, step):
         text = "%s  %s" % (self.paint(self.title, BOLD), self.text)

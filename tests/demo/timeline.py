@@ -14,9 +14,11 @@ NONE = ("#7a8490", "#ececec")
 SHOWN_GAP_MS = 30  # shorter ones are thinner than a line
 
 
-def text(x, y, what, size=12, fill=INK, anchor="start", weight="normal"):
-    return ('<text x="%.1f" y="%.1f" font-size="%d" fill="%s" text-anchor="%s" font-weight="%s">%s</text>'
-            % (x, y, size, fill, anchor, weight, escape(what)))
+def text(x, y, what, size=12, fill=INK, anchor="start", weight="normal", halo=None):
+    """With a halo it stays legible where lines cross it."""
+    more = ' stroke="%s" stroke-width="4" paint-order="stroke"' % halo if halo else ""
+    return ('<text x="%.1f" y="%.1f" font-size="%d" fill="%s" text-anchor="%s" font-weight="%s"%s>%s</text>'
+            % (x, y, size, fill, anchor, weight, more, escape(what)))
 
 
 def box(x0, y0, x1, height, fill, more=""):
@@ -37,22 +39,23 @@ class Axis:
         return LEFT + (t - self.t0) / (self.t1 - self.t0) * (RIGHT - LEFT)
 
 
-def rates(times, weights, axis):
+def rates(times, weights, axis, width):
     """What came in each bin, a second."""
-    bins = [0.0] * (int((axis.t1 - axis.t0) / BIN_S) + 1)
+    bins = [0.0] * (int((axis.t1 - axis.t0) / width) + 1)
     i = bisect.bisect_left(times, axis.t0)
     while i < len(times) and times[i] < axis.t1:
-        bins[int((times[i] - axis.t0) / BIN_S)] += weights[i] if weights else 1
+        bins[int((times[i] - axis.t0) / width)] += weights[i] if weights else 1
         i += 1
-    return [b / BIN_S for b in bins]
+    return width, [b / width for b in bins]
 
 
 def area(values, top, axis, y):
     """A stepped area that stands on y; what is above `top` is cut off."""
+    width, bins = values
     points = ["M%.1f %.1f" % (LEFT, y)]
-    for i, v in enumerate(values):
+    for i, v in enumerate(bins):
         h = min(v / top, 1.0) * AREA_H
-        for t in (i * BIN_S, (i + 1) * BIN_S):
+        for t in (i * width, (i + 1) * width):
             points.append("L%.1f %.1f" % (axis.x(axis.t0 + t), y - h))
     points.append("L%.1f %.1fZ" % (RIGHT, y))
     return '<path d="%s" fill="#3f5468" fill-opacity="0.78"/>' % "".join(points)
@@ -106,18 +109,24 @@ def heads(demo, axis, bottom):
     return out
 
 
-def lane(name, unit, y, axis, demo, values, top, gaps):
+def captions(y, axis, demo, gaps):
+    out = []
+    for s, (gap, _) in zip(demo.steps, gaps):
+        loud = gap >= 100
+        out.append(text(axis.x(s["t0"]) + 6, y + 12, "gap " + in_ms(gap), 11, GAP if loud else SOFT, "start",
+                        "bold" if loud else "normal", "#f4f4f1"))
+    return out
+
+
+def lane(name, unit, y, axis, values, top, gaps):
     base = y + LANE_H - 8
     out = [text(LEFT - 12, y + 32, name, 14, INK, "end", "bold"), text(LEFT - 12, y + 48, unit, 11, SOFT, "end"),
            '<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="%s"/>' % (LEFT, base, RIGHT, base, RULE)]
     out.append(area(values, top, axis, base))
-    for s, (gap, at) in zip(demo.steps, gaps):
-        big = gap >= SHOWN_GAP_MS
-        x0, x1 = axis.x(at), axis.x(at + gap / 1000)
-        if big:
+    for gap, at in gaps:
+        if gap >= SHOWN_GAP_MS:
+            x0, x1 = axis.x(at), axis.x(at + gap / 1000)
             out.append(box(x0, base - AREA_H, max(x1, x0 + 1.5), AREA_H, GAP, ' fill-opacity="0.30"'))
-        out.append(text(axis.x(s["t0"]) + 6, y + 11, "gap " + in_ms(gap), 11, GAP if gap >= 100 else SOFT,
-                        "start", "bold" if gap >= 100 else "normal"))
     return out
 
 
@@ -157,12 +166,13 @@ def draw(demo, record):
     def gaps(index):
         return [s["gaps"][index] for s in demo.steps]
 
+    # As many bins as the thing counted makes even: the picture shows gaps, not the beat of bins and timers.
     lanes = [
-        ("curl", "download, to 50 MB/s", rates(demo.download.times, demo.download.counts, axis), 50e6, gaps(0)),
-        ("ssh", "answers, to 100 a second", rates([t for t, _, _ in demo.shell.answers], None, axis), 100,
-         gaps(1)),
-        ("UDP up", "datagrams, to 2000/s", rates(up["times"], None, axis), 2000, gaps(2)),
-        ("UDP down", "datagrams, to 2000/s", rates(down["times"], None, axis), 2000, gaps(3)),
+        ("curl", "download, %.0f MB/s" % (demo.download.rate / 1e6),
+         rates(demo.download.times, demo.download.counts, axis, 0.1), 2.0 * demo.download.rate, gaps(0)),
+        ("ssh", "50 answers a second", rates([t for t, _, _ in demo.shell.answers], None, axis, 0.1), 100, gaps(1)),
+        ("UDP up", "1000 datagrams/s", rates(up["times"], None, axis, BIN_S), 2000, gaps(2)),
+        ("UDP down", "1000 datagrams/s", rates(down["times"], None, axis, BIN_S), 2000, gaps(3)),
     ]
     bottom = LANES_Y + LANE_H * (len(lanes) + 1)
     height = bottom + 64
@@ -178,12 +188,14 @@ def draw(demo, record):
     out.append(text(RIGHT, 36, verdict, 14, "#2f7d4f" if record["ok"] else GAP, "end", "bold"))
     out += columns(demo, axis, bottom)
     for i, (name, unit, values, top, gap) in enumerate(lanes):
-        out += lane(name, unit, LANES_Y + i * LANE_H, axis, demo, values, top, gap)
+        out += lane(name, unit, LANES_Y + i * LANE_H, axis, values, top, gap)
     out += idle_lane(LANES_Y + len(lanes) * LANE_H, axis, demo)
     out += heads(demo, axis, bottom)
+    for i, row in enumerate(lanes):
+        out += captions(LANES_Y + i * LANE_H, axis, demo, row[4])
     out += bottom_axis(axis, bottom)
     parked = ", ".join("%s %d" % (s["name"], s["packets_parked"]) for s in record["steps"])
-    out.append(text(24, height - 14, "Gaps are raw: the longest pause in a step as the application saw it, in red where it is to be seen. "
-                    "Packets parked: %s." % parked, 11, SOFT))
+    out.append(text(24, height - 14, "Gap: the longest pause in the step as the application saw it, red from %d ms on. "
+                    "Hatched: no path. Packets parked: %s." % (SHOWN_GAP_MS, parked), 11, SOFT))
     out.append("</svg>\n")
     return "\n".join(out)

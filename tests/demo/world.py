@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The demonstration's world: namespaces, links, daemons, and how all of it goes away again.
 
-                ┌ w1 10.1.0.2 ── e1 ┐        ┌ c1 ── a1 10.1.0.1 ┐
-    mobile ─────┤                bridge b1 ──┘                   ├ router ── 10.3.0.0/24 ── anchor ── 10.9.0.0/24 ── server
-                └ w2 10.2.0.2 ── e2 ┐        ┌ c2 ── a2 10.2.0.1 ┘       rp .1   p0 .2    l0 .1    s0 .10
-                                 bridge b2 ──┘
+              w1 10.1.0.2          access          a1 10.1.0.1
+    mobile ─┬────────────────── e1 [b1] c1 ───────────┬ router ── 10.3.0.0/24 ── anchor ── 10.9.0.0/24 ── server
+            └────────────────── e2 [b2] c2 ───────────┘      rp .1     p0 .2      l0 .1       s0 .10
+              w2 10.2.0.2                          a2 10.2.0.1
 
-An access network is a bridge in the router's namespace. To cut it is to take the inner port, c1 or c2,
-out of the bridge: no carrier is lost anywhere and nobody sends an ICMP error, frames just vanish. That is the
-hard case, which only liveness notices.
+An access network is a bridge, in a namespace that has no addresses, so that nothing in it can answer or forward by
+itself. To cut the network is to take the inner port, c1 or c2, out of the bridge: no carrier is lost
+anywhere and nobody sends an ICMP error, frames just vanish. That is the hard case, which only liveness notices.
 """
 import json
 import os
@@ -51,8 +51,8 @@ class World:
         self.bin = bin_dir
         self.prog = programs()
         self.run_name = "hfd%d" % os.getpid()
-        self.mobile, self.router, self.anchor, self.server = (
-            "%s-%s" % (self.run_name, part) for part in ("mobile", "router", "anchor", "server"))
+        self.mobile, self.access, self.router, self.anchor, self.server = (
+            "%s-%s" % (self.run_name, part) for part in ("mobile", "access", "router", "anchor", "server"))
         self.work = tempfile.mkdtemp(prefix="holdfast-demo.")
         self.children = []
         self.made = []  # namespaces
@@ -107,10 +107,10 @@ class World:
         self.run(*self.inside(ns, [self.prog["sysctl"], "-qw"] + list(settings)))
 
     def build(self):
-        m, r, a, s = self.mobile, self.router, self.anchor, self.server
-        for ns in (m, r, a, s):
-            self.run("ip", "netns", "add", ns)
+        m, x, r, a, s = self.mobile, self.access, self.router, self.anchor, self.server
+        for ns in (m, x, r, a, s):
             self.made.append(ns)
+            self.run("ip", "netns", "add", ns)
             self.run("ip", "-n", ns, "link", "set", "lo", "up")
             # What the host set for itself is inherited; strict checks know nothing of two uplinks.
             self.sysctl(ns, "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
@@ -118,12 +118,12 @@ class World:
         self.sysctl(r, "net.ipv4.ip_forward=1")
         self.sysctl(a, "net.ipv4.ip_forward=1")
         for n in ("1", "2"):
-            self.run("ip", "-n", r, "link", "add", "b" + n, "type", "bridge")
-            self.run("ip", "-n", r, "link", "set", "b" + n, "up")
-            self.link(m, "w" + n, r, "e" + n)
-            self.link(r, "c" + n, r, "a" + n)
-            self.run("ip", "-n", r, "link", "set", "e" + n, "master", "b" + n)
-            self.run("ip", "-n", r, "link", "set", "c" + n, "master", "b" + n)
+            self.run("ip", "-n", x, "link", "add", "b" + n, "type", "bridge")
+            self.run("ip", "-n", x, "link", "set", "b" + n, "up")
+            self.link(m, "w" + n, x, "e" + n)
+            self.link(x, "c" + n, r, "a" + n)
+            for port in ("e", "c"):
+                self.run("ip", "-n", x, "link", "set", port + n, "master", "b" + n)
             self.address(m, "w" + n, "10.%s.0.2/24" % n)
             self.address(r, "a" + n, "10.%s.0.1/24" % n)
         self.link(r, "rp", a, "p0")
@@ -178,10 +178,10 @@ class World:
     # ---- what happens to the links -------------------------------------------
 
     def cut(self, n):
-        self.run("ip", "-n", self.router, "link", "set", "c%d" % n, "nomaster")
+        self.run("ip", "-n", self.access, "link", "set", "c%d" % n, "nomaster")
 
     def heal(self, n):
-        self.run("ip", "-n", self.router, "link", "set", "c%d" % n, "master", "b%d" % n)
+        self.run("ip", "-n", self.access, "link", "set", "c%d" % n, "master", "b%d" % n)
 
     def take_address(self, dev):
         """With its last address an interface loses its routes, too."""
