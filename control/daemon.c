@@ -238,6 +238,56 @@ static void attach_all(struct daemon *d)
 		}
 }
 
+/* ---- hf0's MTU ---------------------------------------------------------- */
+
+static bool any_v6(const struct hf_addr *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!addr_is_v4(&list[i]))
+			return true;
+	return false;
+}
+
+static void lower(uint32_t *mtu, const struct netlink_link *l)
+{
+	if (l && l->mtu && l->mtu < *mtu)
+		*mtu = l->mtu;
+}
+
+/* The smallest MTU of the interfaces that carry outer packets, so that the kernel itself tells senders on both
+ * sides what fits; 20 less where the families may differ, as an IPv6 header is 20 bytes longer than an
+ * IPv4 one. Never below IPv6's minimum: the kernel would take IPv6 off the device. */
+static uint32_t tun_mtu(const struct daemon *d)
+{
+	bool v6 = any_v6(d->conf->points, d->conf->point_count);
+	uint32_t mtu = 65535;
+
+	for (size_t i = 0; i < d->conf->uplink_count; i++)
+		lower(&mtu, daemon_link_named(d, d->conf->uplinks[i].ifname));
+	for (size_t i = 0; i < d->conf->point_count; i++)
+		for (int n = 0; n < d->address_count; n++)
+			if (addr_equal(&d->addresses[n].addr, &d->conf->points[i]))
+				lower(&mtu, daemon_link(d, d->addresses[n].ifindex));
+	for (size_t a = 0; a < d->conf->anchor_count; a++)
+		v6 |= any_v6(d->conf->anchors[a].points, d->conf->anchors[a].point_count);
+	if (mtu == 65535)
+		mtu = 1500;
+	if (v6)
+		mtu -= 20;
+	return mtu > 1280 ? mtu : 1280;
+}
+
+static void follow_mtu(struct daemon *d)
+{
+	uint32_t mtu = tun_mtu(d);
+
+	if (mtu == d->tun_mtu)
+		return;
+	if (netlink_set_link(d->netlink, d->tun_ifindex, true, mtu))
+		log_warning("the MTU of %s cannot be set to %u", d->conf->device, mtu);
+	d->tun_mtu = mtu;
+}
+
 static void on_netlink(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -252,6 +302,7 @@ static void on_netlink(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	attach_all(d);
+	follow_mtu(d);
 	if (d->conf->role == HF_ROLE_MOBILE)
 		mobile_points_changed(d);
 	else if (changed & NETLINK_ROUTES)
@@ -340,27 +391,6 @@ static void check_forwarding(struct daemon *d)
 			 "IPv6 forwarding is off, servers on other hosts are not reached: sysctl net.ipv6.conf.all.forwarding=1");
 	if (*d->warning)
 		log_warning("%s", d->warning);
-}
-
-/* The smallest MTU of the interfaces that carry outer packets; 20 less where the families may differ, as an
- * IPv6 header is 20 bytes longer than an IPv4 one. */
-static uint32_t tun_mtu(const struct daemon *d)
-{
-	uint32_t mtu = 1500;
-	bool v6 = false;
-
-	for (size_t i = 0; i < d->conf->uplink_count; i++) {
-		const struct netlink_link *l = daemon_link_named(d, d->conf->uplinks[i].ifname);
-
-		if (l && l->mtu && l->mtu < mtu)
-			mtu = l->mtu;
-	}
-	for (size_t i = 0; i < d->conf->point_count; i++)
-		v6 |= !addr_is_v4(&d->conf->points[i]);
-	for (size_t a = 0; a < d->conf->anchor_count; a++)
-		for (size_t i = 0; i < d->conf->anchors[a].point_count; i++)
-			v6 |= !addr_is_v4(&d->conf->anchors[a].points[i]);
-	return v6 ? mtu - 20 : mtu;
 }
 
 static int adopt(struct daemon *d)

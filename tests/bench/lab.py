@@ -54,8 +54,9 @@ def median(values):
     return statistics.median(values)
 
 
-def p95(values):
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.95))]
+def p95(values, low=False):
+    """The bad end: 95 of 100 are better."""
+    return sorted(values, reverse=low)[min(len(values) - 1, int(len(values) * 0.95))]
 
 
 class Lab:

@@ -231,7 +231,7 @@ class Demo:
             curl, curl_at = measure.of_download(self.download, t0, t1, last)
             ssh, ssh_at = measure.of_shell(self.shell, t0, t1, now)
             udp, udp_at = self.stream.of(t0, t1)
-            s["apps"] = [curl, ssh, udp, measure.of_idle(s.get("idle"), ends.IDLE_BYTES, s.get("waited", 0))]
+            s["apps"] = [curl, ssh, udp, measure.of_idle(s.get("idle"), ends.IDLE_BYTES, s.get("waited"))]
             # for the picture, which has a lane for each direction of the stream
             s["gaps"] = [(curl["gap_ms"], curl_at), (ssh["gap_ms"], ssh_at),
                          (udp["gap_up_ms"], udp_at[0]), (udp["gap_down_ms"], udp_at[1])]

@@ -75,7 +75,9 @@ class Stream:
 
 
 def of_idle(exchange, size, waited):
-    if not exchange:
-        return {"name": "idle", "gap_ms": ms(waited), "bytes_lost": size, "bytes_corrupted": 0}
-    return {"name": "idle", "gap_ms": ms(exchange["ended"] - exchange["began"]),
-            "bytes_lost": exchange["lost"], "bytes_corrupted": exchange["corrupted"]}
+    """`waited`: how long for an exchange that did not come; None when the step ended before it was asked for."""
+    if exchange:
+        return {"name": "idle", "gap_ms": ms(exchange["ended"] - exchange["began"]),
+                "bytes_lost": exchange["lost"], "bytes_corrupted": exchange["corrupted"]}
+    return {"name": "idle", "gap_ms": ms(waited or 0), "bytes_lost": 0 if waited is None else size,
+            "bytes_corrupted": 0}

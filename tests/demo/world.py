@@ -66,7 +66,12 @@ class World:
         r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True, start_new_session=True)
         if check and r.returncode:
-            raise DemoError("'%s' failed: %s" % (" ".join(argv), (r.stderr or r.stdout).strip()))
+            said = (r.stderr or r.stdout).strip()
+            try:
+                said = json.loads(said)["error"]  # holdfast --json
+            except (ValueError, KeyError, TypeError):
+                pass
+            raise DemoError("'%s' failed: %s" % (" ".join(argv), said))
         return r
 
     def inside(self, ns, argv):

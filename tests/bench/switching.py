@@ -1,0 +1,2 @@
+IDS=[]
+def measure(report, wanted): pass
