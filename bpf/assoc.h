@@ -54,7 +54,7 @@ static __always_inline __u32 *service_of_emulator(__u32 scope, __be16 port, __u8
 /* The path that the association's one word names, if it can be used. The word is read once: all
  * that follows belongs to one generation. */
 static __always_inline struct path_val *assoc_path(struct assoc_val *assoc, bool released,
-							 __u64 *ret_route)
+						   __u64 *ret_route)
 {
 	__u64 route = *(volatile __u64 *)&assoc->route;
 	__u32 mode = HF_ROUTE_MODE(route), index = HF_ROUTE_PATH(route);

@@ -36,18 +36,18 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define AF_INET  2
-#define AF_INET6 10
+#define AF_INET     2
+#define AF_INET6    10
 
 /* uapi has these only for the kernel itself */
-#define IP_MF        0x2000
-#define IP_OFFSET    0x1fff
-#define IP6_MF       0x0001
-#define IP6_OFFSET   0xfff8
-#define NEXTHDR_HOP  0
-#define NEXTHDR_ROUTING 43
+#define IP_MF            0x2000
+#define IP_OFFSET        0x1fff
+#define IP6_MF           0x0001
+#define IP6_OFFSET       0xfff8
+#define NEXTHDR_HOP      0
+#define NEXTHDR_ROUTING  43
 #define NEXTHDR_FRAGMENT 44
-#define NEXTHDR_DEST 60
+#define NEXTHDR_DEST     60
 
 /* <linux/icmp.h> draws in the C library's socket.h, which has no place here */
 #define ICMP_ECHOREPLY     0
@@ -69,8 +69,8 @@ struct icmp_header {
 /* linux/tcp.h has these only as big-endian words */
 #define TCP_FLAG_BYTE 13
 
-#define EEXIST 17
-#define E2BIG  7
+#define EEXIST        17
+#define E2BIG         7
 
 /* What becomes of a packet. Only the entry points turn it into TC_ACT_ or XDP_. */
 enum verdict {

@@ -135,7 +135,8 @@ static __always_inline long cross_echo(ctx_t *ctx, const struct packet *p, const
 	return ctx_csum(ctx, p, p->l4 + 2, pseudo, diff, false);
 }
 
-static __always_inline long cross_ports(ctx_t *ctx, const struct packet *p, const struct rewrite *rw)
+static __always_inline long cross_ports(ctx_t *ctx, const struct packet *p,
+					const struct rewrite *rw)
 {
 	struct udphdr *udp = ctx_data(ctx) + bound(p->l4);
 	__u64 diff = (__u64)csum_fold32(csum_diff_addr(&p->src, &rw->src)) +

@@ -95,8 +95,8 @@ bare:
 	return ctx->protocol;
 }
 
-/* On hf0 there is no MAC header, unless a test run puts one there: a packet that is one as it stands,
- * to its last octet, is what counts. */
+/* On hf0 there is no MAC header, unless a test run puts one there: a packet that is one as it
+ * stands, to its last octet, is what counts. */
 static __always_inline __be16 ctx_link_tun(ctx_t *ctx, struct packet *p)
 {
 	void *data = ctx_data(ctx);
@@ -143,8 +143,8 @@ static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet 
  * pseudo header brings under it, `diff` of all else. `undo`: the addresses
  * changed in an IPv6 header.
  */
-static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset,
-				     __u64 pseudo, __u64 diff, bool undo)
+static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset, __u64 pseudo,
+				     __u64 diff, bool undo)
 {
 	/* UDP over IPv4 without a checksum stays so, and 0 as a result becomes 0xffff */
 	__u64 flags = p->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;

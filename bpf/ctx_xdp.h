@@ -82,8 +82,8 @@ static __always_inline long ctx_untag(ctx_t *ctx, struct packet *p)
 }
 
 /* As in ctx_skb.h; here both differences are the same thing. */
-static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset,
-				     __u64 pseudo, __u64 diff, bool undo)
+static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset, __u64 pseudo,
+				     __u64 diff, bool undo)
 {
 	__u16 *check = ctx_data(ctx) + bound(offset);
 
@@ -214,7 +214,7 @@ static __always_inline enum verdict hop_take(ctx_t *ctx, const struct packet *p,
 	if (hop->val->fib.ifindex == ctx->ingress_ifindex)
 		return VERDICT_TX;
 	return bpf_redirect(hop->val->fib.ifindex, 0) == XDP_REDIRECT ? VERDICT_REDIRECT
-								       : VERDICT_BROKEN;
+								      : VERDICT_BROKEN;
 }
 
 static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct packet *p,

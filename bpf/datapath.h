@@ -19,7 +19,8 @@
 #include "cross.h"
 #include "rewrite.h"
 
-static __always_inline enum verdict verdict_for(struct packet *p, enum verdict verdict, __u32 reason)
+static __always_inline enum verdict verdict_for(struct packet *p, enum verdict verdict,
+						__u32 reason)
 {
 	p->reason = reason;
 	return verdict;
@@ -292,7 +293,8 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct 
 	assoc = assoc_find(key.assoc, up ? HF_ROLE_MOBILE : HF_ROLE_ANCHOR);
 	if (!assoc)
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_ASSOC);
-	index = up ? service_of(&p->dst, p->dport, p->proto) : service_of(&p->src, p->sport, p->proto);
+	index = up ? service_of(&p->dst, p->dport, p->proto)
+		   : service_of(&p->src, p->sport, p->proto);
 	if (!index)
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_SERVICE);
 	service = service_find(*index);

@@ -67,8 +67,8 @@ static long echo_try(__u32 i, struct echo_search *search)
 static __noinline __s32 echo_open(struct flow_key *key, __be16 inner, __be16 block)
 {
 	struct echo_search search = {
-		.key = { .assoc = key->assoc, .service = key->service, .outer = 1 },
-		.inner = { .id = inner },
+		.key = {.assoc = key->assoc, .service = key->service, .outer = 1},
+		.inner = {.id = inner},
 		.block = block,
 		.start = bpf_ntohs(inner),
 		.err = -EEXIST,

@@ -68,7 +68,8 @@ static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
 		.created = now,
 	};
 	__u32 reason = HF_REASON_ASSOC_FLOWS_FULL;
-	int err; /* not long: up to 6.2 the upper half of what a map's function returns is undefined */
+	int err; /* not long: up to 6.2 the upper half of what a map's function returns is undefined
+		  */
 
 	had = __sync_fetch_and_add(&assoc->flows, 1);
 	if (!assoc->max_flows || had < assoc->max_flows) {
@@ -89,9 +90,10 @@ static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
 	return reason;
 }
 
-/* Plain stores: a locked one would wait for the element's cache line, which is what a packet of one flow
- * in many costs most. So an octet may be lost where two CPUs carry one flow; and an element that
- * is freed and taken again under our eyes gets a stamp that is not its own. Both are harmless. */
+/* Plain stores: a locked one would wait for the element's cache line, which is what a packet of one
+ * flow in many costs most. So an octet may be lost where two CPUs carry one flow; and an element
+ * that is freed and taken again under our eyes gets a stamp that is not its own. Both are harmless.
+ */
 static __always_inline void flow_touch(struct flow_val *flow, const struct packet *p, bool up,
 				       __u32 bytes, __u64 now_ns)
 {
@@ -100,9 +102,8 @@ static __always_inline void flow_touch(struct flow_val *flow, const struct packe
 
 	if (up) {
 		/* the mobile uses the port of a finished connection again */
-		if (flags == HF_TCP_SYN &&
-		    (((flow->tcp_up | flow->tcp_down) & HF_TCP_RST) ||
-		     (flow->tcp_up & flow->tcp_down & HF_TCP_FIN))) {
+		if (flags == HF_TCP_SYN && (((flow->tcp_up | flow->tcp_down) & HF_TCP_RST) ||
+					    (flow->tcp_up & flow->tcp_down & HF_TCP_FIN))) {
 			flow->tcp_up = 0;
 			flow->tcp_down = 0;
 		}

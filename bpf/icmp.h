@@ -22,7 +22,8 @@ static __always_inline bool icmp_quoted(ctx_t *ctx, const struct packet *p, stru
 	    !parse_packet(q, ctx, p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6),
 			  PARSE_QUOTED))
 		return false;
-	return p->frag == FRAG_NONE && q->frag != FRAG_LATER &&
+	/* the quoted ports must be the packet's, not what lies behind it in the frame */
+	return p->frag == FRAG_NONE && q->frag != FRAG_LATER && q->l4 + 8 <= p->l3 + p->len &&
 	       (q->kind == KIND_PORTS || q->kind == KIND_ECHO) && addr_equal(&p->dst, &q->src);
 }
 
@@ -33,8 +34,8 @@ static __always_inline long icmp_rewrite_quoted(ctx_t *ctx, const struct packet 
 {
 	void *ip = ctx_data(ctx) + bound(q->l3), *end = ctx_data_end(ctx);
 	void *l4 = ctx_data(ctx) + bound(q->l4);
-	__u64 addrs = csum_fold32(csum_diff_addr(&q->src, &rw->src) +
-				  csum_diff_addr(&q->dst, &rw->dst));
+	__u64 addrs =
+		csum_fold32(csum_diff_addr(&q->src, &rw->src) + csum_diff_addr(&q->dst, &rw->dst));
 	__u64 ports = csum_diff16(q->sport, rw->sport) + csum_diff16(q->dport, rw->dport);
 	__u64 diff = addrs + ports;
 	__u32 at = q->proto == IPPROTO_TCP ? 16 : q->proto == IPPROTO_UDP ? 6 : 2;
@@ -69,8 +70,8 @@ static __always_inline long icmp_rewrite_quoted(ctx_t *ctx, const struct packet 
 	if ((void *)(check + 1) <= end && q->l4 + at + 2 <= p->l3 + p->len &&
 	    (q->proto != IPPROTO_UDP || *check)) {
 		was = *check;
-		*check = csum_apply(was, q->kind == KIND_ECHO && q->family == 4 ? ports
-										: addrs + ports);
+		*check = csum_apply(was,
+				    q->kind == KIND_ECHO && q->family == 4 ? ports : addrs + ports);
 		if (q->proto == IPPROTO_UDP && !*check)
 			*check = 0xffff;
 		diff += csum_diff16(was, *check);
@@ -79,27 +80,37 @@ static __always_inline long icmp_rewrite_quoted(ctx_t *ctx, const struct packet 
 	return 0;
 }
 
-/* `rw` is for the error itself, `rq` for what it quotes. */
-static __always_inline long icmp_rewrite(ctx_t *ctx, const struct packet *p, const struct packet *q,
-					 const struct rewrite *rw, const struct rewrite *rq)
+/* From the quoted packet's new addresses to those of the error about it, or back: an error goes
+ * against what it is about. One struct for both, for the stack's sake. */
+static __always_inline void icmp_turn(struct rewrite *rw)
 {
-	__u64 addrs = csum_fold32(csum_diff_addr(&p->src, &rw->src) +
-				  csum_diff_addr(&p->dst, &rw->dst));
-	void *ip, *end;
+	struct hf_addr src = rw->src;
+
+	rw->src = rw->dst;
+	rw->dst = src;
+}
+
+/* `rw` is for the error; its ports are the quoted packet's. */
+static __always_inline long icmp_rewrite(ctx_t *ctx, const struct packet *p, const struct packet *q,
+					 struct rewrite *rw)
+{
+	__u64 addrs =
+		csum_fold32(csum_diff_addr(&p->src, &rw->src) + csum_diff_addr(&p->dst, &rw->dst));
+	void *ip = ctx_data(ctx) + bound(p->l3), *end = ctx_data_end(ctx);
 	__u64 diff;
 
-	if (icmp_rewrite_quoted(ctx, p, q, rq, &diff))
-		return -1;
-	ip = ctx_data(ctx) + bound(p->l3);
-	end = ctx_data_end(ctx);
 	if (p->family == 4) {
 		if (rewrite_ip4(ip, end, rw, addrs))
 			return -1;
 	} else {
 		if (rewrite_ip6(ip, end, rw))
 			return -1;
-		diff += addrs;
 	}
+	icmp_turn(rw);
+	if (icmp_rewrite_quoted(ctx, p, q, rw, &diff))
+		return -1;
+	if (p->family == 6)
+		diff += addrs;
 	/* never left to hardware, and all changes cancel out in a sum over the packet */
 	return ctx_csum(ctx, p, p->l4 + 2, 0, diff, false);
 }
@@ -107,38 +118,38 @@ static __always_inline long icmp_rewrite(ctx_t *ctx, const struct packet *p, con
 /* What a packet that we sent was before: its inner source and destination. */
 static __always_inline bool icmp_inner(const struct packet *q, const struct assoc_val *assoc,
 				       const struct service_val *service,
-				       const struct flow_key *key, struct rewrite *rq)
+				       const struct flow_key *key, struct rewrite *rw)
 {
 	const struct hf_addr *host = assoc_host(assoc, q->family);
 	__s32 id;
 
-	rq->family = addr_family(&service->addr);
-	if (!host || rq->family != q->family)
+	rw->family = addr_family(&service->addr);
+	if (!host || rw->family != q->family)
 		return false;
-	rq->sport = q->sport;
-	rq->dport = q->dport;
+	rw->sport = q->sport;
+	rw->dport = q->dport;
 	if (assoc->role == HF_ROLE_ANCHOR) {
-		rq->src = service->addr;
-		rq->dst = *host;
+		rw->src = service->addr;
+		rw->dst = *host;
 		if (q->proto != IPPROTO_ICMP)
-			rq->sport = service->port;
+			rw->sport = service->port;
 		return true;
 	}
-	rq->src = *host;
-	rq->dst = service->addr;
+	rw->src = *host;
+	rw->dst = service->addr;
 	if (q->proto != IPPROTO_ICMP) {
-		rq->dport = service->port;
+		rw->dport = service->port;
 		return true;
 	}
 	id = echo_find(key, key->port, true);
-	rq->sport = id;
+	rw->sport = id;
 	return id >= 0;
 }
 
 /* An error about an outer packet of ours. */
 static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum origin origin)
 {
-	struct rewrite rw = {}, rq = {};
+	struct rewrite rw = {};
 	struct service_val *service;
 	struct flow_key key = {};
 	struct assoc_val *assoc;
@@ -178,11 +189,9 @@ static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum or
 	if (!(peer->flags & HF_PEER_ACCEPT))
 		return VERDICT_REFUSE;
 	p->reason = HF_REASON_UNSUPPORTED;
-	if (!icmp_inner(&q, assoc, service, &key, &rq))
+	if (!icmp_inner(&q, assoc, service, &key, &rw))
 		return VERDICT_REFUSE;
-	rw.family = p->family;
-	rw.src = rq.dst;
-	rw.dst = rq.src;
+	icmp_turn(&rw);
 	if (origin == ORIGIN_NIC && !hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;
@@ -195,7 +204,7 @@ static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum or
 		q.l3 -= tags * 4;
 		q.l4 -= tags * 4;
 	}
-	if (icmp_rewrite(ctx, p, &q, &rw, &rq))
+	if (icmp_rewrite(ctx, p, &q, &rw))
 		return VERDICT_BROKEN;
 	p->reason = HF_REASON_DECODED;
 	return origin == ORIGIN_NIC ? hop_take_inner(ctx, p, &rw, &hop) : VERDICT_UP;
@@ -204,7 +213,7 @@ static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum or
 /* An error about an inner packet that came to our side. */
 static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum origin origin)
 {
-	struct rewrite rw = {}, rq = {};
+	struct rewrite rw = {};
 	struct service_val *service;
 	struct flow_key key = {};
 	struct assoc_val *assoc;
@@ -240,19 +249,19 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 		return VERDICT_PUNT;
 	key.service = *index;
 	key.port = up ? q.dport : q.sport;
-	rq.sport = q.sport;
-	rq.dport = q.dport;
+	rw.sport = q.sport;
+	rw.dport = q.dport;
 	p->reason = HF_REASON_NO_FLOW;
 	if (q.kind == KIND_ECHO && up) {
 		id = echo_find(&key, q.dport, false);
 		if (id < 0)
 			return VERDICT_PUNT;
 		key.port = id;
-		rq.dport = id;
+		rw.dport = id;
 	} else if (q.kind != KIND_ECHO && up) {
-		rq.sport = service->emulator;
+		rw.sport = service->emulator;
 	} else if (q.kind != KIND_ECHO) {
-		rq.dport = service->emulator;
+		rw.dport = service->emulator;
 	}
 	if (!bpf_map_lookup_elem(&flows, &key))
 		return VERDICT_PUNT;
@@ -263,8 +272,6 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	p->reason = HF_REASON_UNSUPPORTED;
 	if (path->family != p->family)
 		return VERDICT_REFUSE;
-	rq.src = path->peer;
-	rq.dst = path->local;
 	rw.src = path->local;
 	rw.dst = path->peer;
 	rw.family = path->family;
@@ -272,7 +279,7 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	if (!hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;
-	if (icmp_rewrite(ctx, p, &q, &rw, &rq))
+	if (icmp_rewrite(ctx, p, &q, &rw))
 		return VERDICT_BROKEN;
 	p->reason = HF_REASON_ENCODED;
 	return hop_take_outer(ctx, p, &rw, &hop);

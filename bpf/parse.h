@@ -27,15 +27,15 @@ enum packet_frag {
 struct packet {
 	struct hf_addr src; /* src, dst in this order are a struct peer_key */
 	struct hf_addr dst;
-	__u32 l3;  /* offsets from the context's data */
+	__u32 l3; /* offsets from the context's data */
 	__u32 l4;
 	__u32 len; /* of the IP packet */
 	__u32 frag_id;
 	/* echo: a request has its identifier in sport, a reply in dport; the other is zero */
 	__be16 sport;
 	__be16 dport;
-	__u8 family;    /* 4 or 6 */
-	__u8 proto;     /* as in struct service_key: IPPROTO_ICMP for ICMPv6 too */
+	__u8 family; /* 4 or 6 */
+	__u8 proto;  /* as in struct service_key: IPPROTO_ICMP for ICMPv6 too */
 	__u8 kind;
 	__u8 frag;
 	__u8 tcp_flags; /* HF_TCP_* */
@@ -55,7 +55,7 @@ struct rewrite {
 	__u8 family;
 	__u8 up; /* from the mobile to the correspondent */
 	__u8 pad[2];
-	__u64 route; /* what its way out depends on, see rewrite_route_…(); 0: unknown */
+	__u64 route;   /* what its way out depends on, see rewrite_route_…(); 0: unknown */
 	__u32 ifindex; /* of the path; 0: inner packet */
 };
 
@@ -277,8 +277,8 @@ static __always_inline bool parse_packet(struct packet *p, ctx_t *ctx, __be16 pr
 		p->kind = KIND_BAD;
 		return true;
 	}
-	p->kind = parse_transport(p, ctx_data(ctx), ctx_data_end(ctx), p->l3 + p->len - p->l4,
-				  what);
+	p->kind =
+		parse_transport(p, ctx_data(ctx), ctx_data_end(ctx), p->l3 + p->len - p->l4, what);
 	return true;
 }
 

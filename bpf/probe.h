@@ -57,13 +57,13 @@ static __always_inline long probe_swap_ip(ctx_t *ctx, const struct packet *p)
 	return 0;
 }
 
-/* XDP sees what a local sender of a virtual device left for the hardware to sum; 32 octets are summed
- * quickly. */
+/* XDP sees what a local sender of a virtual device left for the hardware to sum; 32 octets are
+ * summed quickly. */
 static __always_inline __u16 probe_sum(const struct packet *p, const struct probe *probe)
 {
 	const __u32 *word = (const __u32 *)probe;
-	__u64 sum = csum_sum_addr(&p->src) + csum_sum_addr(&p->dst) +
-		    bpf_htons(IPPROTO_UDP) + bpf_htons(sizeof(*probe));
+	__u64 sum = csum_sum_addr(&p->src) + csum_sum_addr(&p->dst) + bpf_htons(IPPROTO_UDP) +
+		    bpf_htons(sizeof(*probe));
 	__u16 check;
 
 #pragma unroll

@@ -19,8 +19,8 @@ static __always_inline long rewrite_ip4(struct iphdr *ip, void *end, const struc
 	ip->saddr = rw->src.w[3];
 	ip->daddr = rw->dst.w[3];
 	if (CTX_FORWARDS) {
-		/* RFC 1812 section 5.3.1: who forwards takes one away; a hop more or less is one in the
-		 * high octet of its word */
+		/* RFC 1812 section 5.3.1: who forwards takes one away; a hop more or less is one in
+		 * the high octet of its word */
 		diff += csum_diff16(bpf_htons(0x0100), 0);
 		ip->ttl--;
 	}
@@ -65,8 +65,8 @@ static __always_inline long rewrite_transport(ctx_t *ctx, const struct packet *p
 
 static __always_inline long rewrite_packet(ctx_t *ctx, struct packet *p, const struct rewrite *rw)
 {
-	__u64 diff = csum_fold32(csum_diff_addr(&p->src, &rw->src) +
-				 csum_diff_addr(&p->dst, &rw->dst));
+	__u64 diff =
+		csum_fold32(csum_diff_addr(&p->src, &rw->src) + csum_diff_addr(&p->dst, &rw->dst));
 	void *ip = ctx_data(ctx) + bound(p->l3), *end = ctx_data_end(ctx);
 	long err;
 

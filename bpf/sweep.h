@@ -13,15 +13,17 @@
 #include "echo.h"
 
 struct sweep_state {
-	struct sweep_args args; /* a copy: the verifier has the context read at fixed offsets only */
+	struct sweep_args
+		args; /* a copy: the verifier has the context read at fixed offsets only */
 	__u64 now_ns;
 	__u32 expired;
 	__u32 live;
 };
 
-/* RFC 6146 section 3.5.2: half closed is still established. A flow that was announced by the peer has no
- * handshake here, only what the peer says it saw. */
-static __always_inline __u32 sweep_tcp_ms(const struct flow_val *flow, const struct sweep_args *args)
+/* RFC 6146 section 3.5.2: half closed is still established. A flow that was announced by the peer
+ * has no handshake here, only what the peer says it saw. */
+static __always_inline __u32 sweep_tcp_ms(const struct flow_val *flow,
+					  const struct sweep_args *args)
 {
 	__u8 both = flow->tcp_up & flow->tcp_down, any = flow->tcp_up | flow->tcp_down;
 
@@ -62,7 +64,8 @@ static long sweep_flow(void *map, struct flow_key *key, struct flow_val *flow,
 	if ((__s32)idle_down < 0)
 		idle_down = 0;
 	idle = idle_up < idle_down ? idle_up : idle_down;
-	if (args->assoc == ~0u ? idle < sweep_limit(&copy, flow, args) : args->assoc != copy.assoc) {
+	if (args->assoc == ~0u ? idle < sweep_limit(&copy, flow, args)
+			       : args->assoc != copy.assoc) {
 		state->live++;
 		return 0;
 	}

@@ -287,6 +287,9 @@ enum path_news path_tick(struct path *p, uint64_t now_us)
 	uint64_t heard = heard_at(p), sent;
 	uint32_t ask = 3 * p->rtt_us > ASK_MIN_US ? 3 * p->rtt_us : ASK_MIN_US;
 
+	/* Packets may still come to an address that is gone, but none can leave from it. */
+	if (p->assoc->role == HF_ROLE_MOBILE && !p->present)
+		return PATH_NO_NEWS;
 	if (heard && (!p->asked || heard + STAMP_GRAIN_US >= p->probe_us)) {
 		enum path_health before = p->health;
 		bool fresh = p->asked || now_us - heard < 1000000;

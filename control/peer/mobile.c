@@ -213,24 +213,64 @@ static int take_hosts(struct assoc *a, const struct connect_reply *r)
 	return ret;
 }
 
-/* Host routes to the servers, with the inner address as preferred source. */
-static void set_routes(struct assoc *a, const struct wire_service *old, const struct connect_reply *r)
+/* Host routes to the servers, with the inner address as preferred source; those of servers that are no longer
+ * served go. */
+static void set_routes(struct assoc *a)
 {
+	struct daemon *d = a->d;
 	char text[INET6_ADDRSTRLEN];
+	const struct service *s;
+	int ret;
 
-	(void)old;
-	for (uint32_t i = 0; i < r->service_count; i++) {
-		const struct hf_addr *addr = &r->services[i].addr;
-		const struct hf_addr *src = addr_is_v4(addr) ? &a->host4 : &a->host6;
-		int ret;
+	for (uint32_t i = 1; i < HF_SERVICES_MAX; i++) {
+		const struct hf_addr *src;
 
+		s = services_at(d, i);
+		if (!s || s->val.assoc != a->index)
+			continue;
+		src = addr_is_v4(&s->val.addr) ? &a->host4 : &a->host6;
 		if (addr_is_zero(src))
 			continue;
-		ret = netlink_add_route(a->d->netlink, addr, addr_bits(addr), a->d->tun_ifindex, src, 0);
+		ret = netlink_add_route(d->netlink, &s->val.addr, addr_bits(&s->val.addr), d->tun_ifindex, src, 0);
 		if (ret)
-			log_warning("%s: no route to %s by %s: %s", a->name, addr_format(addr, text),
-				    a->d->conf->device, strerror(-ret));
+			log_warning("%s: no route to %s by %s: %s", a->name, addr_format(&s->val.addr, text),
+				    d->conf->device, strerror(-ret));
 	}
+}
+
+static bool served(const struct daemon *d, const struct hf_addr *addr)
+{
+	for (uint32_t i = 1; i < HF_SERVICES_MAX; i++) {
+		const struct service *s = services_at(d, i);
+
+		if (s && addr_equal(&s->val.addr, addr))
+			return true;
+	}
+	return false;
+}
+
+static void take_services(struct assoc *a, const struct connect_reply *r)
+{
+	struct daemon *d = a->d;
+	struct hf_addr *before = calloc(HF_SERVICES_MAX, sizeof(*before));
+	size_t count = 0;
+	int ret;
+
+	for (uint32_t i = 1; before && i < HF_SERVICES_MAX; i++) {
+		const struct service *s = services_at(d, i);
+
+		if (s && s->val.assoc == a->index)
+			before[count++] = s->val.addr;
+	}
+	ret = services_set(d, a->index + 1, a->index, r->services, r->service_count);
+	if (ret)
+		log_warning("%s: %d of its services are not used: another association has the same server", a->name,
+			    ret);
+	set_routes(a);
+	for (size_t i = 0; i < count; i++)
+		if (!served(d, &before[i]))
+			netlink_del_route(d->netlink, &before[i], addr_bits(&before[i]), d->tun_ifindex);
+	free(before);
 }
 
 static void add_points(struct assoc *a, const struct connect_reply *r)
@@ -280,11 +320,7 @@ static void connected(void *arg, int error, struct connect_reply *r, const uint8
 		pause_connect(a);
 		return;
 	}
-	ret = services_set(a->d, a->index + 1, a->index, r->services, r->service_count);
-	if (ret)
-		log_warning("%s: %d of its services are not used: another association has the same server", a->name,
-			    ret);
-	set_routes(a, NULL, r);
+	take_services(a, r);
 	keys = proto_keys_new(exported, HF_ROLE_MOBILE, r->epoch, r->assoc);
 	if (!keys) {
 		trouble(a, "out of memory");

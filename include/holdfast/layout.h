@@ -115,7 +115,7 @@ struct assoc_val {
 	/* written by user space */
 	__u64 route;
 	__u32 scope; /* key of "emulators" */
-	__u32 max_flows;
+	__u32 max_flows; /* 0: no limit but the map's */
 	__u32 epoch;
 	__u8 role; /* enum hf_role */
 	__u8 used;

@@ -7,25 +7,25 @@
  * ports of the next flow from a shuffled list and tail-call the program; what
  * those take alone is subtracted. Needs root, makes a network namespace of its own.
  * Prints {"id":…,"value":…} a line. Left out: bpf_skb_change_head(), for a test
- * run's packet has a MAC header.
+ * run's packet has a MAC header; and on XDP the FIB, which is asked once a tick.
  */
 #include "tests/bpf/env.c"
 
-#define HEADERS   72 /* copied back; a multiple of 8 */
-#define SLOTS     131072u
-#define MANY      100000u
-#define REPEAT    50000
-#define ROUNDS    40
+#define HEADERS 72 /* copied back; a multiple of 8 */
+#define SLOTS   131072u
+#define MANY    100000u
+#define REPEAT  50000
+#define ROUNDS  40
 
-#define INSN(c, d, s, o, i) \
-	((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
-#define MOV(d, s)      INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOVI(d, i)     INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define ALU(op, d, s)  INSN(BPF_ALU64 | (op) | BPF_X, d, s, 0, 0)
-#define ALUI(op, d, i) INSN(BPF_ALU64 | (op) | BPF_K, d, 0, 0, i)
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define MOV(d, s)         INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define MOVI(d, i)        INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define ALU(op, d, s)     INSN(BPF_ALU64 | (op) | BPF_X, d, s, 0, 0)
+#define ALUI(op, d, i)    INSN(BPF_ALU64 | (op) | BPF_K, d, 0, 0, i)
 #define LOAD(z, d, s, o)  INSN(BPF_LDX | BPF_MEM | (z), d, s, o, 0)
 #define STORE(z, d, s, o) INSN(BPF_STX | BPF_MEM | (z), d, s, o, 0)
-#define MAP(d, kind, fd) INSN(BPF_LD | BPF_DW | BPF_IMM, d, kind, 0, fd), INSN(0, 0, 0, 0, 0)
+#define MAP(d, kind, fd)  INSN(BPF_LD | BPF_DW | BPF_IMM, d, kind, 0, fd), INSN(0, 0, 0, 0, 0)
 
 struct headers {
 	__u64 next;
@@ -34,7 +34,7 @@ struct headers {
 
 struct bench {
 	struct env *env;
-	int headers, ports, jump; /* maps */
+	int headers, ports, jump;                       /* maps */
 	int wrap_tc, wrap_xdp, nothing_tc, nothing_xdp; /* programs */
 };
 
@@ -58,11 +58,11 @@ static int wrapper(const struct bench *b, enum bpf_prog_type type, int jump)
 	struct bpf_insn insns[64];
 	size_t n = 0, check;
 
-#define ADD(...)                                                                              \
-	do {                                                                                  \
-		struct bpf_insn add[] = { __VA_ARGS__ };                                      \
-		memcpy(insns + n, add, sizeof(add));                                          \
-		n += sizeof(add) / sizeof(add[0]);                                            \
+#define ADD(...)                                                                                   \
+	do {                                                                                       \
+		struct bpf_insn add[] = {__VA_ARGS__};                                             \
+		memcpy(insns + n, add, sizeof(add));                                               \
+		n += sizeof(add) / sizeof(add[0]);                                                 \
 	} while (0)
 
 	ADD(MOV(6, 1), LOAD(BPF_W, 2, 6, data), LOAD(BPF_W, 3, 6, end), MOV(4, 2),
@@ -86,7 +86,7 @@ static int wrapper(const struct bench *b, enum bpf_prog_type type, int jump)
 
 static int nothing(enum bpf_prog_type type)
 {
-	struct bpf_insn insns[] = { MOVI(0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0) };
+	struct bpf_insn insns[] = {MOVI(0, 0), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)};
 
 	return load(type, insns, 2);
 }
@@ -101,8 +101,8 @@ static double measure(const struct bench *b, bool xdp, int prog, int jump, int w
 		      const __u8 *packet, int ifindex, int *ret_verdict)
 {
 	__u8 out[ENV_PACKET];
-	struct __sk_buff skb = { .ifindex = ifindex };
-	struct xdp_md md = { .ingress_ifindex = ifindex, .data_end = len };
+	struct __sk_buff skb = {.ifindex = ifindex};
+	struct xdp_md md = {.ingress_ifindex = ifindex, .data_end = len};
 	__u32 zero = 0;
 	double best = 1e9;
 
@@ -139,17 +139,18 @@ static void fill(struct bench *b, enum hf_role role, bool encode, __u32 count)
 	bpf_map_lookup_elem(env_map(b->env, "service_table"), &index, &service);
 	service.port = htons(81);
 	service.emulator = htons(8090);
-	sk = (struct service_key){ .addr = service.addr, .port = service.port,
-				   .proto = IPPROTO_TCP };
-	ek = (struct emulator_key){ .scope = role == HF_ROLE_MOBILE ? ENV_ASSOC + 1 : 0,
-				    .port = service.emulator, .proto = IPPROTO_TCP };
+	sk = (struct service_key){.addr = service.addr, .port = service.port, .proto = IPPROTO_TCP};
+	ek = (struct emulator_key){.scope = role == HF_ROLE_MOBILE ? ENV_ASSOC + 1 : 0,
+				   .port = service.emulator,
+				   .proto = IPPROTO_TCP};
 	put(b->env, "service_table", &other, &service);
 	put(b->env, "services", &sk, &other);
 	put(b->env, "emulators", &ek, &other);
 	srandom(1);
 	for (__u32 i = 0; i < count; i++) {
-		struct flow_key key = { .assoc = ENV_ASSOC, .port = htons(1 + i / 2),
-					.service = i % 2 ? other : index };
+		struct flow_key key = {.assoc = ENV_ASSOC,
+				       .port = htons(1 + i / 2),
+				       .service = i % 2 ? other : index};
 
 		put(b->env, "flows", &key, &val);
 	}
@@ -173,17 +174,17 @@ static void bench(struct bench *b, bool xdp, bool encode, __u32 count)
 {
 	/* XDP forwards at an anchor; on tc encode is measured where it begins, at a mobile */
 	enum hf_role role = encode && !xdp ? HF_ROLE_MOBILE : HF_ROLE_ANCHOR;
-	const char *const from[] = { "198.51.100.1", "192.0.2.10", "203.0.113.80", "10.77.0.5" };
+	const char *const from[] = {"198.51.100.1", "192.0.2.10", "203.0.113.80", "10.77.0.5"};
 	const char *src = encode ? (role == HF_ROLE_MOBILE ? from[3] : from[2]) : from[1];
 	const char *dst = encode ? (role == HF_ROLE_MOBILE ? from[2] : from[3]) : from[0];
-	struct headers h = { .bytes = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, 0x45 } };
+	struct headers h = {.bytes = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, 0x45}};
 	__u32 len = 14 + 20 + 20 + 64, zero = 0, sum = 0;
 	int wrap = xdp ? b->wrap_xdp : b->wrap_tc, ifindex = encode ? b->env->lan : b->env->wan;
 	int jump = xdp ? b->jump + 1 : b->jump, verdict;
 	__u8 packet[14 + 20 + 20 + 64];
-	struct bpf_program *prog = xdp ? b->env->xdp->progs.xdp_nic
-				       : encode ? b->env->tc->progs.tc_tun_egress
-						: b->env->tc->progs.tc_nic_ingress;
+	struct bpf_program *prog = xdp      ? b->env->xdp->progs.xdp_nic
+				   : encode ? b->env->tc->progs.tc_tun_egress
+					    : b->env->tc->progs.tc_nic_ingress;
 	double base, full;
 
 	fill(b, role, encode, count);
@@ -202,8 +203,8 @@ static void bench(struct bench *b, bool xdp, bool encode, __u32 count)
 	memset(packet, 0, sizeof(packet));
 	memcpy(packet, h.bytes, HEADERS);
 	bpf_map_update_elem(b->headers, &zero, &h, 0);
-	base = measure(b, xdp, xdp ? b->nothing_xdp : b->nothing_tc, jump, wrap, len, packet, ifindex,
-		       &verdict);
+	base = measure(b, xdp, xdp ? b->nothing_xdp : b->nothing_tc, jump, wrap, len, packet,
+		       ifindex, &verdict);
 	full = measure(b, xdp, bpf_program__fd(prog), jump, wrap, len, packet, ifindex, &verdict);
 	if (base < 0 || full < 0 || verdict != (xdp ? XDP_REDIRECT : TC_ACT_REDIRECT)) {
 		fprintf(stderr, "bpf_ns: verdict %d instead of a redirect\n", verdict);
@@ -215,7 +216,7 @@ static void bench(struct bench *b, bool xdp, bool encode, __u32 count)
 
 int main(void)
 {
-	struct bench b = { .env = env_open(HF_FLOWS_DEFAULT) };
+	struct bench b = {.env = env_open(HF_FLOWS_DEFAULT)};
 
 	if (!b.env)
 		return 1;

@@ -4,7 +4,6 @@ taken away at the end, also after a failure."""
 import ctypes
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -25,7 +24,7 @@ class Failed(Exception):
 def run(*args, check=True, **more):
     done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
     if check and done.returncode:
-        raise Failed("'%s' failed: %s" % (" ".join(args), (done.stderr or done.stdout).strip()[-300:]))
+        raise Failed("'%s' failed: %s" % (" ".join(args), (done.stderr or done.stdout).strip().splitlines()[-1:]))
     return done.stdout
 
 
@@ -186,8 +185,3 @@ class Lab:
 
     def pin(self, ns, what):
         return "/sys/fs/bpf/holdfast/v1/%s/%s" % (self.short[ns], what)
-
-    def pings(self, ns, address, count=20):
-        """Median round trip in ms."""
-        out = self.cmd(ns, "ping", "-c", str(count), "-i", "0.01", "-W", "1", address)
-        return median([float(t) for t in re.findall(r"time=([\d.]+)", out)])

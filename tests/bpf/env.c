@@ -57,12 +57,12 @@ static const struct {
 	const char *addr;
 	__u16 port, emulator;
 } services[] = {
-	{ 4, IPPROTO_TCP, "203.0.113.80", 80, 8080 },
-	{ 4, IPPROTO_UDP, "203.0.113.80", 53, 5353 },
-	{ 4, IPPROTO_ICMP, "203.0.113.80", 0, 0x4200 },
-	{ 6, IPPROTO_TCP, "2001:db8:5::80", 80, 8081 },
-	{ 6, IPPROTO_UDP, "2001:db8:5::80", 53, 5354 },
-	{ 6, IPPROTO_ICMP, "2001:db8:5::80", 0, 0x4300 },
+	{4, IPPROTO_TCP, "203.0.113.80", 80, 8080},
+	{4, IPPROTO_UDP, "203.0.113.80", 53, 5353},
+	{4, IPPROTO_ICMP, "203.0.113.80", 0, 0x4200},
+	{6, IPPROTO_TCP, "2001:db8:5::80", 80, 8081},
+	{6, IPPROTO_UDP, "2001:db8:5::80", 53, 5354},
+	{6, IPPROTO_ICMP, "2001:db8:5::80", 0, 0x4300},
 };
 #define SERVICES     (sizeof(services) / sizeof(services[0]))
 #define SERVICE_BASE 10 /* an index that is not its position */
@@ -139,7 +139,7 @@ static int env_load(struct env *env, __u32 max_flows)
 
 int env_tun(const char *name)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	char command[200];
 
@@ -232,22 +232,22 @@ static void put(struct env *env, const char *map, const void *key, const void *v
 		env_say(false, map, "update: %s", strerror(-err));
 }
 
-static void fill_services(struct env *env, enum hf_role role)
+static void fill_services(struct env *env, enum hf_role role, __u32 assoc)
 {
 	for (__u32 i = 0; i < SERVICES; i++) {
 		__u32 index = SERVICE_BASE + i;
-		struct service_key sk = { .addr = address(services[i].addr),
-					  .port = htons(services[i].port),
-					  .proto = services[i].proto };
-		struct emulator_key ek = { .scope = role == HF_ROLE_MOBILE ? ENV_ASSOC + 1 : 0,
-					   .port = htons(services[i].emulator),
-					   .proto = services[i].proto };
-		struct service_val val = { .addr = sk.addr,
-					   .port = sk.port,
-					   .emulator = ek.port,
-					   .proto = sk.proto,
-					   .used = 1,
-					   .assoc = role == HF_ROLE_MOBILE ? ENV_ASSOC : 0 };
+		struct service_key sk = {.addr = address(services[i].addr),
+					 .port = htons(services[i].port),
+					 .proto = services[i].proto};
+		struct emulator_key ek = {.scope = role == HF_ROLE_MOBILE ? ENV_ASSOC + 1 : 0,
+					  .port = htons(services[i].emulator),
+					  .proto = services[i].proto};
+		struct service_val val = {.addr = sk.addr,
+					  .port = sk.port,
+					  .emulator = ek.port,
+					  .proto = sk.proto,
+					  .used = 1,
+					  .assoc = role == HF_ROLE_MOBILE ? assoc : 0};
 
 		put(env, "services", &sk, &index);
 		put(env, "emulators", &ek, &index);
@@ -272,17 +272,17 @@ __be16 env_port(int family, __u8 proto)
 
 static void fill_flows(struct env *env, enum hf_role role)
 {
-	struct flow_val val = { .last_up = 1, .last_down = 1 };
+	struct flow_val val = {.last_up = 1, .last_down = 1};
 
 	for (__u32 i = 0; i < SERVICES; i++) {
-		struct flow_key key = { .assoc = ENV_ASSOC,
-					.port = env_port(services[i].family, services[i].proto),
-					.service = SERVICE_BASE + i };
-		struct echo_key out = { .assoc = ENV_ASSOC, .id = key.port, .service = key.service,
-					.outer = 1 };
-		struct echo_key in = { .assoc = ENV_ASSOC, .id = htons(0x1277),
-				       .service = key.service };
-		struct echo_val to_in = { .id = in.id }, to_out = { .id = out.id };
+		struct flow_key key = {.assoc = ENV_ASSOC,
+				       .port = env_port(services[i].family, services[i].proto),
+				       .service = SERVICE_BASE + i};
+		struct echo_key out = {
+			.assoc = ENV_ASSOC, .id = key.port, .service = key.service, .outer = 1};
+		struct echo_key in = {
+			.assoc = ENV_ASSOC, .id = htons(0x1277), .service = key.service};
+		struct echo_val to_in = {.id = in.id}, to_out = {.id = out.id};
 
 		put(env, "flows", &key, &val);
 		if (services[i].proto != IPPROTO_ICMP)
@@ -300,16 +300,16 @@ static void fill_flows(struct env *env, enum hf_role role)
 static void fill_path(struct env *env, __u32 index, const char *local, const char *peer, int family,
 		      __u32 flags, bool misled)
 {
-	struct path_val path = { .local = address(local),
-				 .peer = address(peer),
-				 .ifindex = env->wan,
-				 .assoc = ENV_ASSOC,
-				 .mtu = ENV_MTU,
-				 .family = family,
-				 .used = 1 };
-	struct peer_key key = { .peer = path.peer, .local = path.local };
-	struct peer_val val = { .assoc = ENV_ASSOC, .path = misled ? ENV_OLD : index,
-				.flags = flags };
+	struct path_val path = {.local = address(local),
+				.peer = address(peer),
+				.ifindex = env->wan,
+				.assoc = ENV_ASSOC,
+				.mtu = ENV_MTU,
+				.family = family,
+				.used = 1};
+	struct peer_key key = {.peer = path.peer, .local = path.local};
+	struct peer_val val = {
+		.assoc = ENV_ASSOC, .path = misled ? ENV_OLD : index, .flags = flags};
 
 	put(env, "paths", &index, &path);
 	put(env, "peers", &key, &val);
@@ -317,15 +317,17 @@ static void fill_path(struct env *env, __u32 index, const char *local, const cha
 
 void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags)
 {
-	static const char *const maps[] = { "hosts", "services", "emulators", "peers",
-					    "flows", "echoes", "frags" };
-	struct assoc_val assoc = { .role = role, .used = !(flags & ROW_UNUSED), .max_flows = 1000 };
-	struct host_val host = { .assoc = ENV_ASSOC, .role = role };
+	static const char *const maps[] = {"hosts", "services", "emulators", "peers",
+					   "flows", "echoes",   "frags"};
+	struct assoc_val assoc = {.role = role, .used = !(flags & ROW_UNUSED), .max_flows = 1000};
+	struct host_val host = {.assoc = ENV_ASSOC, .role = role};
 	bool mobile = role == HF_ROLE_MOBILE;
 	const char *m = outer == 4 ? "192.0.2.10" : "2001:db8:1::10";
 	const char *a = outer == 4 ? "198.51.100.1" : "2001:db8:2::1";
 	__u32 index = ENV_ASSOC, path = ENV_PATH;
-	int mode = flags & ROW_PARK ? HF_MODE_PARK : flags & ROW_DOWN ? HF_MODE_DOWN : HF_MODE_ACTIVE;
+	int mode = flags & ROW_PARK   ? HF_MODE_PARK
+		   : flags & ROW_DOWN ? HF_MODE_DOWN
+				      : HF_MODE_ACTIVE;
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		empty(env_map(env, maps[i]));
@@ -343,7 +345,7 @@ void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags
 	if (!mobile)
 		fill_path(env, ENV_OLD, a, outer == 4 ? "192.0.2.11" : "2001:db8:1::11", outer, 0,
 			  false);
-	fill_services(env, role);
+	fill_services(env, role, flags & ROW_OTHER ? ENV_ASSOC + 1 : ENV_ASSOC);
 	if (flags & ROW_FLOW)
 		fill_flows(env, role);
 }
@@ -371,9 +373,9 @@ int env_ifindex(struct env *env, enum row_hook hook, unsigned int flags)
 static bool run_tc(struct env *env, enum row_hook hook, struct __sk_buff *skb, const __u8 *packet,
 		   __u32 len, struct run *ret)
 {
-	struct bpf_program *const progs[] = { env->tc->progs.tc_tun_egress,
-					      env->tc->progs.tc_nic_ingress,
-					      env->tc->progs.tc_tun_ingress };
+	struct bpf_program *const progs[] = {env->tc->progs.tc_tun_egress,
+					     env->tc->progs.tc_nic_ingress,
+					     env->tc->progs.tc_tun_ingress};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = len,
 		    .data_out = ret->data, .data_size_out = sizeof(ret->data), .ctx_in = skb,
 		    .ctx_size_in = sizeof(*skb), .repeat = 1);
@@ -386,7 +388,7 @@ static bool run_tc(struct env *env, enum row_hook hook, struct __sk_buff *skb, c
 
 static bool run_xdp(struct env *env, int ifindex, const __u8 *packet, __u32 len, struct run *ret)
 {
-	struct xdp_md md = { .ingress_ifindex = ifindex, .data_end = len };
+	struct xdp_md md = {.ingress_ifindex = ifindex, .data_end = len};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = len,
 		    .data_out = ret->data, .data_size_out = sizeof(ret->data), .ctx_in = &md,
 		    .ctx_size_in = sizeof(md), .repeat = 1);
@@ -400,7 +402,7 @@ static bool run_xdp(struct env *env, int ifindex, const __u8 *packet, __u32 len,
 bool env_run(struct env *env, enum row_hook hook, bool xdp, int ifindex, const __u8 *packet,
 	     __u32 len, struct run *ret)
 {
-	struct __sk_buff skb = { .ifindex = ifindex };
+	struct __sk_buff skb = {.ifindex = ifindex};
 
 	return xdp ? run_xdp(env, ifindex, packet, len, ret)
 		   : run_tc(env, hook, &skb, packet, len, ret);
@@ -409,8 +411,8 @@ bool env_run(struct env *env, enum row_hook hook, bool xdp, int ifindex, const _
 bool env_run_gso(struct env *env, enum row_hook hook, const __u8 *packet, __u32 len, __u32 gso_size,
 		 __u32 gso_segs, struct run *ret)
 {
-	struct __sk_buff skb = { .ifindex = env_ifindex(env, hook, 0), .gso_size = gso_size,
-				 .gso_segs = gso_segs };
+	struct __sk_buff skb = {
+		.ifindex = env_ifindex(env, hook, 0), .gso_size = gso_size, .gso_segs = gso_segs};
 
 	return run_tc(env, hook, &skb, packet, len, ret);
 }

@@ -23,12 +23,12 @@
 #include <holdfast/reason.h>
 #include <holdfast/wire.h>
 
-#define ENV_ASSOC   3u
-#define ENV_PATH    5u
-#define ENV_OLD     6u /* known, not accepted */
-#define ENV_MTU     1400
-#define ENV_FLOWS   256u /* room of the map "flows" in the rows */
-#define ENV_PACKET  4096
+#define ENV_ASSOC  3u
+#define ENV_PATH   5u
+#define ENV_OLD    6u /* known, not accepted */
+#define ENV_MTU    1400
+#define ENV_FLOWS  256u /* room of the map "flows" in the rows */
+#define ENV_PACKET 4096
 
 enum row_hook {
 	ROW_ENCODE,
@@ -47,6 +47,8 @@ enum row_hook {
 #define ROW_MISLED   0x080u /* `peers` names a path with other addresses */
 #define ROW_ONE_ARM  0x100u /* comes in where it has to go out */
 #define ROW_LOOPBACK 0x200u /* comes in by a device that forwards nothing */
+#define ROW_PADDED   0x800u /* the frame goes on behind the packet */
+#define ROW_OTHER    0x400u /* the services belong to another association */
 
 struct run {
 	int verdict;

@@ -95,9 +95,9 @@ def frame(eth, packet):
 
 
 def row(name, hook, before, after=None, role="ANCHOR", outer_fam=4, tc=None, xdp=None, reason=None,
-        tags=(), after_xdp=None, flow=True, cont=False, mask_id=False, setup="0"):
-    """`before` and `after` are IP packets; `after_xdp` the same with one hop less.
-    after=None: untouched."""
+        tags=(), after_xdp=None, flow=True, cont=False, mask_id=False, setup="0", pad=b""):
+    """`before` and `after` are IP packets; `after_xdp` the same with one hop less; `pad` is behind
+    all of them. after=None: untouched."""
     assert (after is None) == (after_xdp is None) or xdp == NOBODY or after_xdp is None
     packet = bytes(before)
     tc = tc or (REDIRECT if after is not None else PASS)
@@ -108,9 +108,9 @@ def row(name, hook, before, after=None, role="ANCHOR", outer_fam=4, tc=None, xdp
         name=name, hook=hook, role=role, outer=outer_fam, tc=tc, xdp=xdp,
         reason="HF_REASON_" + (reason or ("NONE" if after is None else
                                           "DECODED" if hook == "DECODE" else "ENCODED")),
-        before=frame(mac(hook, tags), packet),
-        tc_after=frame(mac(hook), bytes(after)) if after is not None else None,
-        xdp_after=frame(back, bytes(after_xdp)) if after_xdp is not None else None,
+        before=frame(mac(hook, tags), packet) + pad,
+        tc_after=frame(mac(hook), bytes(after)) + pad if after is not None else None,
+        xdp_after=frame(back, bytes(after_xdp)) + pad if after_xdp is not None else None,
         flow=flow, cont=cont, mask_id=mask_id, setup=setup))
 
 
@@ -292,6 +292,12 @@ def error_rows():
         translated(f"N1 N18 decode v{fam} {name} anchor echo", "DECODE",
                    lambda t: ip(fam, R[fam], A[fam], t) / error(quoted_o),
                    lambda t: ip(fam, V[fam], S[fam], t) / error(quoted_i), outer_fam=fam)
+        # what follows the packet in its frame is no part of the quoted one
+        short_i, short_o = (bytes(build(fam, "tcp", False, data(60)))[:head + 8] for build in (inner, outer))
+        translated(f"N18 decode v{fam} {name} with octets behind it", "DECODE",
+                   lambda t: ip(fam, R[fam], A[fam], t) / error(short_o),
+                   lambda t: ip(fam, V[fam], S[fam], t) / error(short_i), outer_fam=fam,
+                   pad=bytes(range(1, 33)), setup="ROW_PADDED")
         stranger = bytes(ip(fam, A[fam], X[fam]) / l4("tcp", 8080, 5) / data(9))
         row(f"N1 error about somebody else's packet passes v{fam}", "DECODE",
             ip(fam, R[fam], A[fam]) / error(stranger), outer_fam=fam)
@@ -412,6 +418,9 @@ def refusal_rows():
             row(f"N2 no service {proto} v{fam}", "ENCODE",
                 ip(fam, V[fam], S[fam]) / l4(proto, MPORT, 81, "S"), role="MOBILE", outer_fam=fam,
                 tc=OK, reason="NO_SERVICE")
+            row(f"N2 service of another association {proto} v{fam}", "ENCODE",
+                inner(fam, proto, True, data(5)), role="MOBILE", outer_fam=fam, tc=OK,
+                reason="NO_SERVICE", setup="ROW_OTHER")
             row(f"N5 parked packet goes to the daemon {proto} v{fam}", "ENCODE",
                 inner(fam, proto, True, data(5)), role="MOBILE", outer_fam=fam, tc=OK,
                 reason="PARKED", setup="ROW_PARK")
@@ -439,6 +448,12 @@ def refusal_rows():
                 ip(fam, X[fam], A[fam]) / l4(proto, 9, 22), outer_fam=fam)
             row(f"N1 other port of a peer passes {proto} v{fam}", "DECODE",
                 ip(fam, M[fam], A[fam]) / l4(proto, 9, 22), outer_fam=fam)
+        small = [inner(fam, "tcp", True, data(5), ttl=t) for t in (64, 63)]
+        row(f"N18 XDP finds a way for a small packet v{fam}", "DECODE", outer(fam, "tcp", True, data(5)),
+            small[0], after_xdp=small[1], outer_fam=fam)
+        row(f"N18 XDP leaves a packet to the stack that is too large for it v{fam}", "DECODE",
+            outer(fam, "tcp", True, data(1500)), inner(fam, "tcp", True, data(1500)), outer_fam=fam,
+            cont=True)
         short = outer(fam, "tcp", True, data(0))
         short[TCP].dataofs = 15
         row(f"N18 TCP header longer than its packet v{fam}", "DECODE", short, outer_fam=fam, tc=DROP,

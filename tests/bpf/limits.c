@@ -9,13 +9,14 @@
 
 #include "tests/bpf/env.h"
 
-#define SYN    "N1 N2 SYN of the mobile opens a flow at the anchor v4"
-#define UP     "N1 N18 decode anchor tcp v4 64 octets"
-#define DOWN   "N1 N18 encode anchor tcp v4 64 octets"
-#define BULK   "N1 N18 encode mobile tcp v4 1200 octets"
-#define BULK_IN "N1 N18 decode mobile tcp v4 1200 octets"
-#define REPLY  "M3 a reply goes to the daemon anchor v4"
-#define PING   "N1 N18 echo v4 request opens a flow at the mobile, 0 octets"
+#define SYN             "N1 N2 SYN of the mobile opens a flow at the anchor v4"
+#define UP              "N1 N18 decode anchor tcp v4 64 octets"
+#define DOWN            "N1 N18 encode anchor tcp v4 64 octets"
+#define BULK            "N1 N18 encode mobile tcp v4 1200 octets"
+#define BULK_IN         "N1 N18 decode mobile tcp v4 1200 octets"
+#define CROSS           "N18 encode mobile tcp v4 in v6 1300 octets"
+#define REPLY           "M3 a reply goes to the daemon anchor v4"
+#define PING            "N1 N18 echo v4 request opens a flow at the mobile, 0 octets"
 #define SEGMENT_HEADERS 52 /* IPv4, TCP with time stamps */
 
 struct seen {
@@ -67,8 +68,8 @@ static struct path_val path(struct env *env)
 
 static struct flow_val flow(struct env *env, __be16 port)
 {
-	struct flow_key key = { .assoc = ENV_ASSOC, .port = port,
-				.service = env_service(4, IPPROTO_TCP) };
+	struct flow_key key = {
+		.assoc = ENV_ASSOC, .port = port, .service = env_service(4, IPPROTO_TCP)};
 	struct flow_val val = {};
 
 	bpf_map_lookup_elem(env_map(env, "flows"), &key, &val);
@@ -79,8 +80,7 @@ static int pass(struct env *env, enum row_hook hook, bool xdp, struct sample pac
 {
 	struct run run;
 
-	if (!env_run(env, hook, xdp, env_ifindex(env, hook, 0), packet.data, packet.len,
-		     &run))
+	if (!env_run(env, hook, xdp, env_ifindex(env, hook, 0), packet.data, packet.len, &run))
 		return -2;
 	return run.verdict;
 }
@@ -102,7 +102,7 @@ static void test_full(struct env *env, bool xdp)
 {
 	const char *name = xdp ? "N19 full map refuses new flows, touches none (XDP)"
 			       : "N19 full map refuses new flows, touches none (tc)";
-	struct flow_val val = { .bytes_up = 5 };
+	struct flow_val val = {.bytes_up = 5};
 	int fd = env_map(env, "flows"), verdict, live = 0;
 	struct sample syn = row_packet(SYN);
 	__u32 before;
@@ -110,13 +110,13 @@ static void test_full(struct env *env, bool xdp)
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
 	for (__u32 i = 0; i < ENV_FLOWS; i++) {
-		key = (struct flow_key){ .assoc = 99, .port = i, .service = 1 };
+		key = (struct flow_key){.assoc = 99, .port = i, .service = 1};
 		bpf_map_update_elem(fd, &key, &val, BPF_NOEXIST);
 	}
 	before = env_count(env, HF_REASON_FLOWS_FULL);
 	verdict = pass(env, ROW_DECODE, xdp, syn);
 	for (__u32 i = 0; i < ENV_FLOWS; i++) {
-		key = (struct flow_key){ .assoc = 99, .port = i, .service = 1 };
+		key = (struct flow_key){.assoc = 99, .port = i, .service = 1};
 		live += !bpf_map_lookup_elem(fd, &key, &val) && val.bytes_up == 5;
 	}
 	env_say(verdict == (xdp ? XDP_PASS : TC_ACT_SHOT) && live == ENV_FLOWS &&
@@ -164,7 +164,8 @@ static void test_events(struct env *env)
 	for (int i = 0; i < 50; i++)
 		pass(env, ROW_DECODE, false, syn);
 	seen = events(env);
-	/* at most one a second: an earlier test may have used this one's, or a second may end in between */
+	/* at most one a second: an earlier test may have used this one's, or a second may end in
+	 * between */
 	env_say(seen.refused <= 2 && assoc(env).flows == 7,
 		"N19 refusals are announced at most once a second", "%d events", seen.refused);
 }
@@ -179,8 +180,9 @@ static void test_counters(struct env *env)
 	was = path(env);
 	pass(env, ROW_ENCODE, false, packet);
 	is = path(env);
-	env_say(is.tx_packets - was.tx_packets == 1 && is.tx_bytes - was.tx_bytes == packet.len - 14 &&
-			is.last_tx_ns && !is.rx_packets && !is.last_rx_ns,
+	env_say(is.tx_packets - was.tx_packets == 1 &&
+			is.tx_bytes - was.tx_bytes == packet.len - 14 && is.last_tx_ns &&
+			!is.rx_packets && !is.last_rx_ns,
 		"M3 N5 one packet is counted and stamped when it is sent", "%llu packets",
 		(unsigned long long)is.tx_packets);
 
@@ -202,9 +204,19 @@ static void test_counters(struct env *env)
 	env_run_gso(env, ROW_DECODE, packet.data, packet.len, 500, 3, &run);
 	is = path(env);
 	env_say(is.rx_packets - was.rx_packets == 3 &&
-			is.rx_bytes - was.rx_bytes == packet.len - 14 + 2 * SEGMENT_HEADERS && is.last_rx_ns,
+			is.rx_bytes - was.rx_bytes == packet.len - 14 + 2 * SEGMENT_HEADERS &&
+			is.last_rx_ns,
 		"N5 what GRO put together is counted by its segments", "%llu packets",
 		(unsigned long long)(is.rx_packets - was.rx_packets));
+
+	env_reset(env, HF_ROLE_MOBILE, 6, ROW_FLOW);
+	packet = row_packet(CROSS);
+	was = path(env);
+	pass(env, ROW_ENCODE, false, packet);
+	is = path(env);
+	env_say(is.tx_bytes - was.tx_bytes == packet.len - 14 + 20,
+		"N5 N18 octets are counted as on the wire where families differ", "%llu octets",
+		(unsigned long long)(is.tx_bytes - was.tx_bytes));
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
 	packet = row_packet(REPLY);
@@ -225,21 +237,24 @@ static void test_flow_state(struct env *env)
 	pass(env, ROW_DECODE, false, up);
 	pass(env, ROW_ENCODE, false, down);
 	val = flow(env, port);
-	env_say(val.bytes_up == up.len - 14 && val.bytes_down == down.len - 14 && val.tcp_up == HF_TCP_ACK &&
-			val.tcp_down == HF_TCP_ACK && val.last_up > 1 && val.last_down > 1,
+	env_say(val.bytes_up == up.len - 14 && val.bytes_down == down.len - 14 &&
+			val.tcp_up == HF_TCP_ACK && val.tcp_down == HF_TCP_ACK && val.last_up > 1 &&
+			val.last_down > 1,
 		"N1 a flow keeps octets, flags and times of both directions", "%llu up, %llu down",
 		(unsigned long long)val.bytes_up, (unsigned long long)val.bytes_down);
 
 	/* RFC 5382: the mobile may use a port again at once when both have said FIN */
 	val.tcp_up = val.tcp_down = HF_TCP_SYN | HF_TCP_ACK | HF_TCP_FIN;
 	bpf_map_update_elem(env_map(env, "flows"),
-			    &(struct flow_key){ .assoc = ENV_ASSOC, .port = port,
-						.service = env_service(4, IPPROTO_TCP) },
+			    &(struct flow_key){.assoc = ENV_ASSOC,
+					       .port = port,
+					       .service = env_service(4, IPPROTO_TCP)},
 			    &val, 0);
 	pass(env, ROW_DECODE, false, row_packet(SYN));
 	val = flow(env, port);
 	env_say(val.tcp_up == HF_TCP_SYN && !val.tcp_down,
-		"N1 SYN on a finished flow starts it anew", "flags %x, %x", val.tcp_up, val.tcp_down);
+		"N1 SYN on a finished flow starts it anew", "flags %x, %x", val.tcp_up,
+		val.tcp_down);
 }
 
 static void test_echo(struct env *env)
@@ -252,14 +267,15 @@ static void test_echo(struct env *env)
 
 	env_reset(env, HF_ROLE_MOBILE, 4, 0);
 	memcpy(ping, packet.data, packet.len);
-	/* inner identifiers that all want the same place in the block of 256; the map of flows is as large */
+	/* inner identifiers that all want the same place in the block of 256; the map of flows is
+	 * as large */
 	for (int i = 0; i < 257; i++) {
 		ping[14 + 24] = i >> 1;
 		ping[14 + 25] = i & 1 ? 0x10 : 0x11;
 		if (i == 256)
 			ping[14 + 25] = 0x12;
-		if (!env_run(env, ROW_ENCODE, false, env_ifindex(env, ROW_ENCODE, 0), ping, packet.len,
-			     &run))
+		if (!env_run(env, ROW_ENCODE, false, env_ifindex(env, ROW_ENCODE, 0), ping,
+			     packet.len, &run))
 			continue;
 		verdict = run.verdict;
 		sent += verdict == TC_ACT_REDIRECT;

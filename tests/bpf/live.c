@@ -34,8 +34,9 @@ struct live {
 
 static int far_end(const char *name)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
-				  .sll_ifindex = if_nametoindex(name) };
+	struct sockaddr_ll to = {.sll_family = AF_PACKET,
+				 .sll_protocol = htons(ETH_P_ALL),
+				 .sll_ifindex = if_nametoindex(name)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL));
 
 	return fd >= 0 && !bind(fd, (void *)&to, sizeof(to)) ? fd : -1;
@@ -46,16 +47,23 @@ static bool attach(struct env *env, const char *device, enum bpf_tc_attach_point
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = if_nametoindex(device), .attach_point = point);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = env_prog(env, prog), .handle = 1, .priority = 1);
-	int err = bpf_tc_hook_create(&hook);
 
-	return (!err || err == -EEXIST) && !bpf_tc_attach(&hook, &opts);
+	return !bpf_tc_attach(&hook, &opts);
+}
+
+static bool clsact(const char *device)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = if_nametoindex(device),
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+
+	return !bpf_tc_hook_create(&hook);
 }
 
 /* Reads until this IP packet comes, `skip` octets into what is read, but for the hop limit and the
  * IPv4 header's checksum. */
 static bool comes(int fd, int skip, const __u8 *want, __u32 len)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	int v4 = want[0] >> 4 == 4;
 	__u8 got[ENV_PACKET];
 
@@ -133,27 +141,27 @@ static void live_bare_out(const struct live *l)
 	bpf_map_lookup_elem(env_map(l->env, "paths"), &index, &path);
 	path.ifindex = if_nametoindex("bare");
 	bpf_map_update_elem(env_map(l->env, "paths"), &index, &path, 0);
-	live_row(l, "N1 N18 encode anchor tcp v4 64 octets", "out of a NIC without MAC header", l->lanp, 0,
-		 l->bare, 0, true);
+	live_row(l, "N1 N18 encode anchor tcp v4 64 octets", "out of a NIC without MAC header",
+		 l->lanp, 0, l->bare, 0, true);
 }
 
 static void live_cross(const struct live *l)
 {
 	env_reset(l->env, HF_ROLE_ANCHOR, 6, ROW_FLOW);
-	live_row(l, "N18 decode anchor tcp v4 in v6 1300 octets", "through hf0", l->wanp, 0, l->lanp, MAC,
-		 true);
-	live_row(l, "N18 encode anchor tcp v4 in v6 1300 octets", "through hf0", l->lanp, 0, l->wanp, MAC,
-		 true);
+	live_row(l, "N18 decode anchor tcp v4 in v6 1300 octets", "through hf0", l->wanp, 0,
+		 l->lanp, MAC, true);
+	live_row(l, "N18 encode anchor tcp v4 in v6 1300 octets", "through hf0", l->lanp, 0,
+		 l->wanp, MAC, true);
 	env_reset(l->env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
-	live_row(l, "N18 decode anchor udp v6 in v4 1300 octets", "through hf0", l->wanp, 0, l->lanp, MAC,
-		 true);
-	live_row(l, "N18 encode anchor udp v6 in v4 1300 octets", "through hf0", l->lanp, 0, l->wanp, MAC,
-		 true);
+	live_row(l, "N18 decode anchor udp v6 in v4 1300 octets", "through hf0", l->wanp, 0,
+		 l->lanp, MAC, true);
+	live_row(l, "N18 encode anchor udp v6 in v4 1300 octets", "through hf0", l->lanp, 0,
+		 l->wanp, MAC, true);
 }
 
 void test_live(struct env *env)
 {
-	struct live l = { .env = env, .tun = env_tun_fd(env) };
+	struct live l = {.env = env, .tun = env_tun_fd(env)};
 
 	if (l.tun < 0 || (l.bare = env_tun("bare")) < 0) {
 		printf("SKIP live packets: no TUN device: %s\n", strerror(errno));
@@ -161,11 +169,13 @@ void test_live(struct env *env)
 	}
 	l.wanp = far_end("wanp");
 	l.lanp = far_end("lanp");
-	/* mobiles are behind hf0 now; what comes from a far end has our MAC address as gen.py gives it */
+	/* mobiles are behind hf0 now; what comes from a far end has our MAC address as gen.py gives
+	 * it */
 	if (l.wanp < 0 || l.lanp < 0 ||
 	    system("ip route replace 10.77.0.0/16 dev hf0; ip route replace fd77::/64 dev hf0; "
 		   "ip route add 192.0.2.0/24 dev bare metric 9; "
 		   "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding") ||
+	    !clsact("wan") || !clsact("bare") || !clsact("hf0") ||
 	    !attach(env, "wan", BPF_TC_INGRESS, "tc_nic_ingress") ||
 	    !attach(env, "bare", BPF_TC_INGRESS, "tc_nic_ingress") ||
 	    !attach(env, "hf0", BPF_TC_EGRESS, "tc_tun_egress") ||

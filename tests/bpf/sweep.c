@@ -15,7 +15,7 @@
 #define ICMP        (60u * 1000)
 #define MARGIN      2000u /* longer than this test takes */
 
-#define OPEN (HF_TCP_SYN | HF_TCP_ACK)
+#define OPEN        (HF_TCP_SYN | HF_TCP_ACK)
 
 struct sweep_row {
 	const char *name;
@@ -25,18 +25,18 @@ struct sweep_row {
 };
 
 static const struct sweep_row sweep_rows[] = {
-	{ "established TCP, RFC 5382 REQ-5", IPPROTO_TCP, OPEN, OPEN, ESTABLISHED },
-	{ "TCP half closed is established, RFC 6146 section 3.5.2", IPPROTO_TCP, OPEN | HF_TCP_FIN, OPEN,
-	  ESTABLISHED },
-	{ "TCP SYN alone is transitory", IPPROTO_TCP, HF_TCP_SYN, 0, TRANSITORY },
-	{ "TCP SYN, SYN-ACK is transitory", IPPROTO_TCP, HF_TCP_SYN, OPEN, TRANSITORY },
-	{ "TCP closed by both is transitory", IPPROTO_TCP, OPEN | HF_TCP_FIN, OPEN | HF_TCP_FIN,
-	  TRANSITORY },
-	{ "TCP reset by the mobile is transitory", IPPROTO_TCP, OPEN | HF_TCP_RST, OPEN, TRANSITORY },
-	{ "TCP reset by the correspondent is transitory", IPPROTO_TCP, OPEN, OPEN | HF_TCP_RST,
-	  TRANSITORY },
-	{ "UDP, RFC 4787 REQ-5", IPPROTO_UDP, 0, 0, UDP },
-	{ "ICMP echo, RFC 5508 REQ-2", IPPROTO_ICMP, 0, 0, ICMP },
+	{"established TCP, RFC 5382 REQ-5", IPPROTO_TCP, OPEN, OPEN, ESTABLISHED},
+	{"TCP half closed is established, RFC 6146 section 3.5.2", IPPROTO_TCP, OPEN | HF_TCP_FIN,
+	 OPEN, ESTABLISHED},
+	{"TCP SYN alone is transitory", IPPROTO_TCP, HF_TCP_SYN, 0, TRANSITORY},
+	{"TCP SYN, SYN-ACK is transitory", IPPROTO_TCP, HF_TCP_SYN, OPEN, TRANSITORY},
+	{"TCP closed by both is transitory", IPPROTO_TCP, OPEN | HF_TCP_FIN, OPEN | HF_TCP_FIN,
+	 TRANSITORY},
+	{"TCP reset by the mobile is transitory", IPPROTO_TCP, OPEN | HF_TCP_RST, OPEN, TRANSITORY},
+	{"TCP reset by the correspondent is transitory", IPPROTO_TCP, OPEN, OPEN | HF_TCP_RST,
+	 TRANSITORY},
+	{"UDP, RFC 4787 REQ-5", IPPROTO_UDP, 0, 0, UDP},
+	{"ICMP echo, RFC 5508 REQ-2", IPPROTO_ICMP, 0, 0, ICMP},
 };
 
 static __u32 now_ms(void)
@@ -49,22 +49,22 @@ static __u32 now_ms(void)
 
 static struct sweep_args limits(__u32 assoc)
 {
-	return (struct sweep_args){ .tcp_established_ms = ESTABLISHED,
-				    .tcp_transitory_ms = TRANSITORY,
-				    .udp_ms = UDP,
-				    .icmp_ms = ICMP,
-				    .assoc = assoc };
+	return (struct sweep_args){.tcp_established_ms = ESTABLISHED,
+				   .tcp_transitory_ms = TRANSITORY,
+				   .udp_ms = UDP,
+				   .icmp_ms = ICMP,
+				   .assoc = assoc};
 }
 
 static struct flow_key put_flow(struct env *env, const struct sweep_row *row, __be16 port,
 				__u32 idle_up, __u32 idle_down)
 {
-	struct flow_key key = { .assoc = ENV_ASSOC, .port = port,
-				.service = env_service(4, row->proto) };
-	struct flow_val val = { .last_up = now_ms() - idle_up,
-				.last_down = now_ms() - idle_down,
-				.tcp_up = row->tcp_up,
-				.tcp_down = row->tcp_down };
+	struct flow_key key = {
+		.assoc = ENV_ASSOC, .port = port, .service = env_service(4, row->proto)};
+	struct flow_val val = {.last_up = now_ms() - idle_up,
+			       .last_down = now_ms() - idle_down,
+			       .tcp_up = row->tcp_up,
+			       .tcp_down = row->tcp_down};
 
 	bpf_map_update_elem(env_map(env, "flows"), &key, &val, 0);
 	return key;
@@ -115,15 +115,16 @@ static void test_timeout(struct env *env, const struct sweep_row *row)
 static void test_assoc(struct env *env)
 {
 	struct sweep_args args = limits(ENV_ASSOC);
-	struct flow_key other = { .assoc = 99, .port = 1, .service = env_service(4, IPPROTO_TCP) };
-	struct flow_val val = { .last_up = now_ms(), .last_down = now_ms() };
+	struct flow_key other = {.assoc = 99, .port = 1, .service = env_service(4, IPPROTO_TCP)};
+	struct flow_val val = {.last_up = now_ms(), .last_down = now_ms()};
 	int err;
 
 	env_reset(env, HF_ROLE_MOBILE, 4, ROW_FLOW);
 	flows(env, 8);
 	bpf_map_update_elem(env_map(env, "flows"), &other, &val, 0);
 	err = env_sweep(env, &args);
-	env_say(!err && args.expired == 8 && args.live == 1 && there(env, &other) && !flows(env, -1),
+	env_say(!err && args.expired == 8 && args.live == 1 && there(env, &other) &&
+			!flows(env, -1),
 		"N4 sweep of one association takes its flows and no other",
 		"err %d, %u expired, %u live, counter %u", err, args.expired, args.live,
 		flows(env, -1));
@@ -145,13 +146,14 @@ static void test_echoes(struct env *env)
 static void test_orphan(struct env *env)
 {
 	struct sweep_args args = limits(~0u);
-	struct flow_key key = { .assoc = ENV_ASSOC, .port = 7, .service = 4000 };
-	struct flow_val val = { .last_up = now_ms(), .last_down = now_ms() };
+	struct flow_key key = {.assoc = ENV_ASSOC, .port = 7, .service = 4000};
+	struct flow_val val = {.last_up = now_ms(), .last_down = now_ms()};
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
 	bpf_map_update_elem(env_map(env, "flows"), &key, &val, 0);
 	env_sweep(env, &args);
-	env_say(!there(env, &key), "N2 sweep takes flows of a service that is gone", "%s", "still there");
+	env_say(!there(env, &key), "N2 sweep takes flows of a service that is gone", "%s",
+		"still there");
 }
 
 void test_sweep(struct env *env)
