@@ -323,6 +323,7 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct 
 	rw.dst = path->peer;
 	rw.family = path->family;
 	rw.ifindex = path->ifindex;
+	rw.nexthop = &path->nexthop;
 	if (!cross_possible(p, &rw))
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_UNSUPPORTED);
 	return encode_send(ctx, p, &rw, flow, path);

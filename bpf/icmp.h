@@ -276,6 +276,7 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	rw.dst = path->peer;
 	rw.family = path->family;
 	rw.ifindex = path->ifindex;
+	rw.nexthop = &path->nexthop;
 	if (!hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;

@@ -57,6 +57,7 @@ struct rewrite {
 	__u8 pad[2];
 	__u64 route;   /* what its way out depends on, see rewrite_route_…(); 0: unknown */
 	__u32 ifindex; /* of the path; 0: inner packet */
+	const struct hf_addr *nexthop; /* of the path; unused where ifindex is 0 */
 };
 
 /* The inner addresses of a decoded packet are those of its service and its association's host;

@@ -77,6 +77,9 @@ int tc_tun_ingress(ctx_t *ctx)
 	verdict = encode(ctx, &p, ORIGIN_TUN_IN);
 	if (verdict == VERDICT_PASS && p.frag == FRAG_LATER)
 		verdict = decode(ctx, &p, ORIGIN_TUN_IN);
+	/* still too early: the daemon offers it again until its time is over */
+	if (verdict == VERDICT_PUNT && p.reason == HF_REASON_FRAGMENT_EARLY)
+		return tc_punt(ctx, &p);
 	return tc_action(&p, verdict, TC_ACT_SHOT);
 }
 
