@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "control/ctl.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -248,6 +249,17 @@ void ctl_publish_state(struct daemon *d, const struct assoc *a)
 	json_object_set_new(j, "event", json_string("state"));
 	json_object_set_new(j, "time_us", json_integer(clock_us()));
 	publish(d, j);
+}
+
+void ctl_publish_flow(struct daemon *d, const struct hf_event *e, const char *assoc, const char *service)
+{
+	static const char *const whats[] = {
+		[HF_EVENT_FLOW_NEW] = "new", [HF_EVENT_FLOW_REFUSED] = "refused", [HF_EVENT_FLOW_EXPIRED] = "expired"};
+
+	if (!d->ctl || !d->ctl->clients || e->type < HF_EVENT_FLOW_NEW || e->type > HF_EVENT_FLOW_EXPIRED)
+		return;
+	publish(d, json_pack("{s:s,s:I,s:s,s:s,s:s,s:i}", "event", "flow", "time_us", (json_int_t)(e->time_ns / 1000),
+			     "what", whats[e->type], "assoc", assoc, "service", service, "port", ntohs(e->port)));
 }
 
 /* A socket file that nobody listens on is left from a daemon that was killed. */

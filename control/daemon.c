@@ -17,6 +17,7 @@
 #include "control/addr.h"
 #include "control/clock.h"
 #include "control/ctl.h"
+#include "control/flowevent.h"
 #include "control/log.h"
 #include "control/path/path.h"
 #include "control/path/pump.h"
@@ -82,6 +83,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pump_tick(d, now / 1000);
+	flowevents_consume(d->flowevents);
 	for (uint32_t i = 0; i < d->assoc_top; i++) {
 		struct assoc *a = d->assocs[i];
 		uint64_t us;
@@ -170,6 +172,13 @@ static void on_tun(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pump_read(arg, PUMP_MAX);
+}
+
+static void on_flowevent(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flowevents_consume(((struct daemon *)arg)->flowevents);
 }
 
 static int read_points(struct daemon *d)
@@ -440,7 +449,8 @@ static int open_data_plane(struct daemon *d)
 	d->services = services_new(d);
 	d->park = park_new(d->conf->park_bytes, d->conf->park_total_bytes);
 	d->hold = hold_new();
-	if (!d->services || !d->park || !d->hold)
+	d->flowevents = flowevents_new(d);
+	if (!d->services || !d->park || !d->hold || !d->flowevents)
 		return -ENOMEM;
 	ret = adopt(d);
 	if (ret)
@@ -546,6 +556,7 @@ int daemon_run(struct conf *conf, int ready_fd)
 	events[4] = watch(d, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal);
 	events[5] = watch(d, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal);
 	events[6] = watch(d, SIGQUIT, EV_SIGNAL | EV_PERSIST, on_signal);
+	events[7] = watch(d, flowevents_fd(d->flowevents), EV_READ | EV_PERSIST, on_flowevent);
 	event_add(d->sweep_event, &sweep);
 	schedule(d, 1000);
 	log_info("%s: ready as %s, port %u", conf->name, conf->role == HF_ROLE_MOBILE ? "mobile" : "anchor", conf->port);
@@ -595,6 +606,7 @@ out:
 		else
 			tun_remove(d->tun_fd);
 	}
+	flowevents_free(d->flowevents);
 	services_free(d->services);
 	park_free(d->park);
 	hold_free(d->hold);

@@ -18,6 +18,7 @@ struct assoc;
 struct ctl;
 struct event;
 struct event_base;
+struct flowevents;
 struct path;
 struct services;
 
@@ -37,6 +38,7 @@ struct daemon {
 	struct ctl *ctl;
 	struct tls_server *tls; /* anchor */
 	struct services *services;
+	struct flowevents *flowevents;
 	int tun_fd;
 	uint32_t tun_ifindex;
 	uint32_t tun_mtu;

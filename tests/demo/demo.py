@@ -186,11 +186,13 @@ class Demo:
         before = self.parked() if change else None
         step = {"name": name, "kind": kind, "text": text, "t0": time.monotonic()}
         self.steps.append(step)
-        if change:
-            step["took"] = change(self)
-            self.watch(AFTER_S)
-        else:
-            self.watch(CALM_S)
+        try:
+            if change:
+                step["took"] = change(self)
+            self.watch(AFTER_S if change else CALM_S)
+        except DemoError:
+            step["broken"] = time.monotonic()
+            raise
         began = time.monotonic()
         step["idle"] = self.ends.exchange(n, 5)
         step["waited"] = time.monotonic() - began
@@ -212,7 +214,6 @@ class Demo:
     def finish(self):
         """Lets the applications end and collects what they say."""
         self.show.phase("waiting for the end of the download")
-        self.t_end = self.steps[-1].get("t1", time.monotonic()) if self.steps else time.monotonic()
         if self.download.curl and self.download.received < self.download.size:
             self.download.thread.join(20)
         for app, seconds in ((self.download, 0.1), (self.shell, 5), (self.ends, 5)):
@@ -226,7 +227,7 @@ class Demo:
         now = time.monotonic()
         steps = []
         for i, s in enumerate(self.steps):
-            t0, t1 = s["t0"], s.get("t1", now)
+            t0, t1 = s["t0"], s.get("t1") or s.get("broken", now)
             last = self.steps[i + 1]["t0"] if i + 1 < len(self.steps) else now
             curl, curl_at = measure.of_download(self.download, t0, t1, last)
             ssh, ssh_at = measure.of_shell(self.shell, t0, t1, now)

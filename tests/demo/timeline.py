@@ -160,7 +160,7 @@ def bottom_axis(axis, y):
 
 
 def draw(demo, record):
-    axis = Axis(demo.t0, max(s.get("t1", s["t0"] + 1) for s in demo.steps))
+    axis = Axis(demo.t0, max(s.get("t1") or s.get("broken", s["t0"] + 1) for s in demo.steps))
     up, down = demo.stream.ways
 
     def gaps(index):

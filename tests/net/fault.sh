@@ -144,6 +144,8 @@ touch "$WORK/hold.stop"
 wait $hold
 if [ "$full" -gt 1000 ] && [ "$live" -le $FLOWS ] && [ "$(cat "$WORK/hold.json")" = '{"ok": 1000, "bad": 0}' ]; then
 	pass N2_full_map_refuses_and_live_flows_go_on
+	grep -q "refused: the flow map is full\|refused: the association is at its limit" "$WORK/$A"/*.log "$WORK/$M"/*.log &&
+		pass N2_full_map_is_reported || fail N2_full_map_is_reported "no word in the log"
 	echo "     $full refused, $live flows live, 1000 connections unharmed"
 else
 	fail N2_full_map_refuses_and_live_flows_go_on "refused $full, live $live, $(cat "$WORK/hold.json")"
