@@ -15,20 +15,21 @@
 #include <sys/stat.h>
 
 #include "control/addr.h"
+#include "control/conf_check.h"
 #include "control/key.h"
 
-#define MOBILES_MAX HF_ASSOCS_MAX
+#define MOBILES_MAX  HF_ASSOCS_MAX
 #define SERVICES_MAX (HF_SERVICES_MAX - 1)
-#define ANCHORS_MAX 16
-#define UPLINKS_MAX 16
+#define ANCHORS_MAX  16
+#define UPLINKS_MAX  16
+#define MALFORMED    "neither a [section] nor 'key = value'"
 
 struct reader {
 	struct conf *c;
 	struct conf_error *err;
 	bool failed;
-	int line; /* of the section being read; inih tells the line of an error itself */
-	/* sections seen, to refuse a second one of the same name */
-	char section[128];
+	FILE *f;
+	int line; /* read last */
 };
 
 static int fail(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -64,6 +65,12 @@ static bool name_ok(const char *s)
 		if (!isalnum((unsigned char)*s) && !strchr("-_.", *s))
 			return false;
 	return true;
+}
+
+/* It names a folder of a bpffs, too, which refuses dots. */
+static bool instance_ok(const char *s)
+{
+	return name_ok(s) && !strchr(s, '.');
 }
 
 static bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned long *ret)
@@ -159,8 +166,8 @@ static bool parse_endpoint(const char *s, struct hf_addr *addr, uint16_t *port)
 }
 
 /* Calls fn for each element of a list separated by commas or blanks. */
-static int each(struct reader *r, const char *value, int (*fn)(struct reader *, void *, const char *),
-		void *arg)
+static int each(struct reader *r, const char *value,
+		int (*fn)(struct reader *, void *, const char *), void *arg)
 {
 	char buf[1024];
 	char *save = NULL;
@@ -201,7 +208,10 @@ static int add_pool(struct reader *r, void *arg, const char *s)
 	char other[INET6_ADDRSTRLEN];
 
 	if (addr_parse_prefix(s, &p.addr, &p.len))
-		return fail(r, "pool '%s' is not a prefix such as 10.77.0.0/24 or fd77::/64 with no host bits set", s);
+		return fail(r,
+			    "pool '%s' is not a prefix such as 10.77.0.0/24 or fd77::/64 with no "
+			    "host bits set",
+			    s);
 	if (c->pool_count == CONF_POOLS_MAX)
 		return fail(r, "more than %d pools", CONF_POOLS_MAX);
 	for (size_t i = 0; i < c->pool_count; i++)
@@ -339,7 +349,8 @@ static int read_timers(struct reader *r, const char *key, const char *value)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!strcmp(key, keys[i].key))
 			return parse_duration(value, keys[i].ms) ||
-			       fail(r, "%s '%s' is no duration such as 500ms, 5s, 10min or 2h", key, value);
+			       fail(r, "%s '%s' is no duration such as 500ms, 5s, 10min or 2h", key,
+				    value);
 	return fail(r, "unknown key '%s' in section [timers]", key);
 }
 
@@ -363,12 +374,13 @@ static int open_section(struct reader *r, const char *kind, const char *name)
 	struct conf *c = r->c;
 
 	if (!name_ok(name))
-		return fail(r, "section [%s %s] needs a name: 1 to %d letters, digits, '-', '_' or '.'", kind,
-			    name, HF_NAME_LEN - 1);
+		return fail(
+			r, "section [%s %s] needs a name: 1 to %d letters, digits, '-', '_' or '.'",
+			kind, name, HF_NAME_LEN - 1);
 #define FIND(array, count, field, what)                                                            \
 	for (size_t i = 0; i < (count); i++)                                                       \
 		if (!strcmp((array)[i].field, name))                                               \
-			return fail(r, "section [" what " %s] is there twice", name)
+	return fail(r, "section [" what " %s] is there twice", name)
 	if (!strcmp(kind, "mobile")) {
 		struct conf_mobile *m;
 
@@ -449,7 +461,9 @@ static int read_service(struct reader *r, const char *key, const char *value)
 		if (addr_parse(value, &s->addr) == 0)
 			s->port = 0;
 		else if (!parse_endpoint(value, &s->addr, &s->port))
-			return fail(r, "server '%s' is not ADDRESS:PORT such as 192.0.2.10:80 or [2001:db8::10]:80",
+			return fail(r,
+				    "server '%s' is not ADDRESS:PORT such as 192.0.2.10:80 or "
+				    "[2001:db8::10]:80",
 				    value);
 		if (!addr_is_unicast(&s->addr))
 			return fail(r, "server '%s' is not a unicast address", value);
@@ -498,7 +512,7 @@ static int read_uplink(struct reader *r, const char *key, const char *value)
 static int handle(void *user, const char *section, const char *key, const char *value)
 {
 	struct reader *r = user;
-	char kind[128], *name;
+	size_t kind;
 
 	if (r->failed)
 		return 0;
@@ -512,146 +526,68 @@ static int handle(void *user, const char *section, const char *key, const char *
 		return read_holdfast(r, key, value);
 	if (!strcmp(section, "timers"))
 		return read_timers(r, key, value);
-	if (!copy(kind, sizeof(kind), section))
-		return fail(r, "unknown section [%s]", section);
-	name = strpbrk(kind, " \t");
-	if (!name)
-		return fail(r, "unknown section [%s]", section);
-	*name++ = 0;
-	name += strspn(name, " \t");
-	if (strcmp(kind, "mobile") && strcmp(kind, "service") && strcmp(kind, "anchor") &&
-	    strcmp(kind, "uplink"))
-		return fail(r, "unknown section [%s]", section);
-	if (strcmp(r->section, section)) {
-		if (!open_section(r, kind, name))
-			return 0;
-		copy(r->section, sizeof(r->section), section);
-	}
-	if (!strcmp(kind, "mobile"))
+	/* the head was taken by take_head() */
+	kind = strcspn(section, " \t");
+	if (!strncmp(section, "mobile", kind))
 		return read_mobile(r, key, value);
-	if (!strcmp(kind, "service"))
+	if (!strncmp(section, "service", kind))
 		return read_service(r, key, value);
-	if (!strcmp(kind, "anchor"))
+	if (!strncmp(section, "anchor", kind))
 		return read_anchor(r, key, value);
 	return read_uplink(r, key, value);
 }
 
-static bool in_pools(const struct conf *c, const struct hf_addr *a)
+/* inih tells of keys alone, so that a section without any would not be seen, nor one that is there
+ * twice in a row. */
+static int take_head(struct reader *r, const char *line)
 {
-	for (size_t i = 0; i < c->pool_count; i++)
-		if (addr_prefix_overlap(a, addr_is_v4(a) ? 32 : 128, &c->pools[i].addr, c->pools[i].len))
-			return true;
-	return false;
+	char head[64], *name, *end;
+
+	if (!copy(head, sizeof(head), line + 1) || !(end = strchr(head, ']')))
+		return fail(r, strchr(line, ']') ? "the section's head is too long" : "%s",
+			    MALFORMED);
+	*end = 0;
+	if (!strcmp(head, "holdfast") || !strcmp(head, "timers"))
+		return 1;
+	name = strpbrk(head, " \t");
+	if (name) {
+		*name++ = 0;
+		name += strspn(name, " \t");
+	}
+	if (!name || (strcmp(head, "mobile") && strcmp(head, "service") && strcmp(head, "anchor") &&
+		      strcmp(head, "uplink")))
+		return fail(r, "unknown section [%.*s]", (int)strcspn(line + 1, "]"), line + 1);
+	return open_section(r, head, name);
 }
 
-static int check_services(struct reader *r)
+/* For inih: a line that does not fit is refused, not read as two; nothing is read behind an error.
+ */
+static char *next_line(char *buf, int size, void *user)
 {
-	struct conf *c = r->c;
+	struct reader *r = user;
+	size_t n;
+	char *p;
 
-	for (size_t i = 0; i < c->service_count; i++) {
-		struct conf_service *s = &c->services[i];
-
-		if (addr_is_zero(&s->addr))
-			return fail(r, "section [service %s] names no server", s->name);
-		if (s->proto == IPPROTO_ICMP && s->port)
-			return fail(r, "section [service %s]: protocol icmp has no port", s->name);
-		if (s->proto != IPPROTO_ICMP && !s->port)
-			return fail(r, "section [service %s]: the server needs a port", s->name);
-		if (!s->emulator)
-			return fail(r, "section [service %s] names no emulator port", s->name);
-		if (s->proto == IPPROTO_ICMP && s->emulator % HF_ECHO_BLOCK)
-			return fail(r, "section [service %s]: for icmp the emulator is the first of %u identifiers and must be a multiple of %u",
-				    s->name, HF_ECHO_BLOCK, HF_ECHO_BLOCK);
-		if (s->emulator == c->port && s->proto != IPPROTO_ICMP)
-			return fail(r, "section [service %s]: emulator %u is the control port", s->name,
-				    s->emulator);
-		for (size_t j = 0; j < i; j++) {
-			struct conf_service *o = &c->services[j];
-
-			if (o->proto != s->proto)
-				continue;
-			if (o->emulator == s->emulator)
-				return fail(r, "services '%s' and '%s' have the same emulator %u", o->name,
-					    s->name, s->emulator);
-			if (o->port == s->port && addr_equal(&o->addr, &s->addr))
-				return fail(r, "services '%s' and '%s' name the same server", o->name, s->name);
+	if (r->failed || !fgets(buf, size, r->f))
+		return NULL;
+	r->line++;
+	n = strlen(buf);
+	if (n && buf[n - 1] == '\n') {
+		buf[--n] = 0;
+		if (n && buf[n - 1] == '\r')
+			buf[--n] = 0;
+	} else if (!feof(r->f)) {
+		fail(r, "the line is longer than %d characters, or holds a NUL", size - 2);
+		return NULL;
+	}
+	for (p = buf; *p; p++)
+		if ((unsigned char)*p < ' ' && *p != '\t') {
+			fail(r, "the line holds a control character");
+			return NULL;
 		}
-	}
-	return 1;
-}
-
-static int check_anchor(struct reader *r)
-{
-	struct conf *c = r->c;
-	bool v4 = false, v6 = false;
-
-	if (c->anchor_count || c->uplink_count)
-		return fail(r, "[anchor] and [uplink] sections belong to role mobile");
-	if (!c->point_count)
-		return fail(r, "an anchor needs 'points', the addresses at which mobiles reach it, in [holdfast]");
-	if (!c->pool_count)
-		return fail(r, "an anchor needs 'pool', the inner addresses of its mobiles, in [holdfast]");
-	if (!c->mobile_count)
-		return fail(r, "an anchor needs a section [mobile ID] for each mobile that may connect");
-	if (!c->service_count)
-		return fail(r, "an anchor needs at least one section [service NAME]");
-	for (size_t i = 0; i < c->pool_count; i++) {
-		if (addr_is_v4(&c->pools[i].addr))
-			v4 = true;
-		else
-			v6 = true;
-		for (size_t p = 0; p < c->point_count; p++)
-			if (in_pools(c, &c->points[p]))
-				return fail(r, "a point lies inside a pool");
-		for (size_t s = 0; s < c->service_count; s++)
-			if (in_pools(c, &c->services[s].addr))
-				return fail(r, "the server of service '%s' lies inside a pool",
-					    c->services[s].name);
-	}
-	for (size_t s = 0; s < c->service_count; s++)
-		if (!(addr_is_v4(&c->services[s].addr) ? v4 : v6))
-			return fail(r, "service '%s' needs an %s pool", c->services[s].name,
-				    addr_is_v4(&c->services[s].addr) ? "IPv4" : "IPv6");
-	for (size_t i = 0; i < c->mobile_count; i++) {
-		struct conf_mobile *m = &c->mobiles[i];
-
-		if (!*m->key_file)
-			return fail(r, "section [mobile %s] names no key file", m->id);
-		if ((!addr_is_zero(&m->host4) && !in_pools(c, &m->host4)) ||
-		    (!addr_is_zero(&m->host6) && !in_pools(c, &m->host6)))
-			return fail(r, "the address of mobile '%s' lies in no pool", m->id);
-		for (size_t j = 0; j < i; j++)
-			if ((!addr_is_zero(&m->host4) && addr_equal(&m->host4, &c->mobiles[j].host4)) ||
-			    (!addr_is_zero(&m->host6) && addr_equal(&m->host6, &c->mobiles[j].host6)))
-				return fail(r, "mobiles '%s' and '%s' have the same address", c->mobiles[j].id,
-					    m->id);
-	}
-	return check_services(r);
-}
-
-static int check_mobile(struct reader *r)
-{
-	struct conf *c = r->c;
-
-	if (c->mobile_count || c->service_count || c->pool_count || c->point_count)
-		return fail(r, "'points', 'pool', [mobile] and [service] belong to role anchor");
-	if (!*c->id)
-		return fail(r, "a mobile needs its 'id' in [holdfast], the name of its section at the anchor");
-	if (!c->anchor_count)
-		return fail(r, "a mobile needs a section [anchor NAME]");
-	if (!c->uplink_count)
-		return fail(r, "a mobile needs a section [uplink INTERFACE] for each interface it may use");
-	for (size_t i = 0; i < c->anchor_count; i++) {
-		if (!*c->anchors[i].key_file)
-			return fail(r, "section [anchor %s] names no key file", c->anchors[i].name);
-		if (!c->anchors[i].point_count)
-			return fail(r, "section [anchor %s] names no 'points'", c->anchors[i].name);
-	}
-	for (size_t i = 0; i < c->uplink_count; i++)
-		if (!c->uplinks[i].optional && !if_nametoindex(c->uplinks[i].ifname))
-			return fail(r, "interface '%s' of [uplink %s] does not exist; say 'optional = yes' if it may come later",
-				    c->uplinks[i].ifname, c->uplinks[i].ifname);
-	return 1;
+	p = buf + (r->line == 1 && !strncmp(buf, "\xef\xbb\xbf", 3) ? 3 : 0);
+	p += strspn(p, " \t");
+	return *p == '[' && !take_head(r, p) ? NULL : buf;
 }
 
 static int read_keys(struct reader *r)
@@ -704,7 +640,7 @@ static int name_of_file(const char *file, char name[static HF_NAME_LEN])
 		return -EINVAL;
 	memcpy(name, base, n);
 	name[n] = 0;
-	return name_ok(name) ? 0 : -EINVAL;
+	return instance_ok(name) ? 0 : -EINVAL;
 }
 
 int conf_read(const char *file, const char *name, const char *run_dir, struct conf **ret,
@@ -727,9 +663,12 @@ int conf_read(const char *file, const char *name, const char *run_dir, struct co
 		snprintf(err->text, sizeof(err->text), "the path '%.100s...' is too long", file);
 		goto out;
 	}
-	if (name ? (!name_ok(name) || !copy(c->name, sizeof(c->name), name)) : name_of_file(file, c->name)) {
-		snprintf(err->text, sizeof(err->text), "'%.200s' gives no name of 1 to %d letters, digits, '-', '_' or '.'; use --name",
-			 name ? name : file, HF_NAME_LEN - 1);
+	if (name ? (!instance_ok(name) || !copy(c->name, sizeof(c->name), name))
+		 : name_of_file(file, c->name)) {
+		snprintf(
+			err->text, sizeof(err->text),
+			"'%.200s' gives no name of 1 to %d letters, digits, '-' or '_'; use --name",
+			name ? name : file, HF_NAME_LEN - 1);
 		goto out;
 	}
 	if (stat(file, &st)) {
@@ -740,25 +679,27 @@ int conf_read(const char *file, const char *name, const char *run_dir, struct co
 		snprintf(err->text, sizeof(err->text), "%.300s: not a file", file);
 		goto out;
 	}
-	line = ini_parse(file, handle, &r);
-	if (line) {
-		whole = *err;
-		if (line < 0)
-			snprintf(err->text, sizeof(err->text), "%.200s: cannot be read", file);
-		else
-			snprintf(err->text, sizeof(err->text), "%.140s:%d: %.340s", file, line,
-				 r.failed ? whole.text : "neither a [section] nor 'key = value'");
+	r.f = fopen(file, "re");
+	if (!r.f) {
+		snprintf(err->text, sizeof(err->text), "%.300s: %s", file, strerror(errno));
 		goto out;
 	}
-	if (!c->role)
-		fail(&r, "'role' is missing in [holdfast]: mobile or anchor");
-	else if (c->role == HF_ROLE_ANCHOR)
-		check_anchor(&r);
-	else
-		check_mobile(&r);
-	if (!r.failed)
-		read_keys(&r);
-	if (r.failed) {
+	line = ini_parse_stream(next_line, &r, handle, &r);
+	fclose(r.f);
+	if (line < 0) {
+		snprintf(err->text, sizeof(err->text), "%.200s: cannot be read", file);
+		goto out;
+	}
+	if (line || r.failed) {
+		whole = *err;
+		/* inih goes on behind a line that it does not understand: that one came first */
+		if (!r.failed || (line && line < r.line))
+			snprintf(whole.text, sizeof(whole.text), MALFORMED);
+		snprintf(err->text, sizeof(err->text), "%.140s:%d: %.340s", file,
+			 line ? line : r.line, whole.text);
+		goto out;
+	}
+	if (!conf_check(c, err) || !read_keys(&r)) {
 		whole = *err;
 		snprintf(err->text, sizeof(err->text), "%.140s: %.340s", file, whole.text);
 		goto out;

@@ -15,12 +15,12 @@
 #include <holdfast/wire.h>
 #include "loader/loader.h"
 
-#define CONF_DIR "/etc/holdfast"
-#define CONF_RUN_DIR "/run/holdfast"
-#define CONF_POINTS_MAX WIRE_CONNECT_POINTS_MAX
-#define CONF_POOLS_MAX 8
+#define CONF_DIR            "/etc/holdfast"
+#define CONF_RUN_DIR        "/run/holdfast"
+#define CONF_POINTS_MAX     WIRE_CONNECT_POINTS_MAX
+#define CONF_POOLS_MAX      8
 #define CONF_INTERFACES_MAX 16
-#define CONF_PATH_LEN 256
+#define CONF_PATH_LEN       256
 
 struct conf_prefix {
 	struct hf_addr addr;
@@ -112,8 +112,8 @@ struct conf_error {
 	char text[512];
 };
 
-/* Reads and checks `file`, keys included. 0 and `ret` (free with conf_free()), or negative errno and
- * one sentence. `name` and `run_dir` may be NULL: from the file's name, CONF_RUN_DIR. */
+/* Reads and checks `file`, keys included. 0 and `ret` (free with conf_free()), or negative errno
+ * and one sentence. `name` and `run_dir` may be NULL: from the file's name, CONF_RUN_DIR. */
 int conf_read(const char *file, const char *name, const char *run_dir, struct conf **ret,
 	      struct conf_error *err);
 void conf_free(struct conf *c); /* wipes the keys; NULL is allowed */

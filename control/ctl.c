@@ -22,7 +22,7 @@
 #include "control/peer/assoc.h"
 #include "control/status.h"
 
-#define CLIENTS_MAX 32
+#define CLIENTS_MAX    32
 #define LINE_MAX_BYTES 4096
 /* a monitor that does not read is dropped */
 #define BACKLOG_BYTES (1u << 20)
@@ -122,7 +122,8 @@ static void do_switch(struct client *c, json_t *j)
 		refuse(c, err);
 		return;
 	}
-	answer(c, json_pack("{s:b,s:s,s:i}", "ok", 1, "assoc", a->name, "switches", (int)a->switches));
+	answer(c,
+	       json_pack("{s:b,s:s,s:i}", "ok", 1, "assoc", a->name, "switches", (int)a->switches));
 }
 
 static void handle(struct client *c, const char *line)
@@ -174,7 +175,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	drop(arg);
 }
 
-static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len,
+		      void *arg)
 {
 	struct ctl *ctl = arg;
 	struct client *c;
@@ -223,8 +225,8 @@ static void on_log(void *arg, enum log_level level, const char *line)
 
 	if (!d->ctl || !d->ctl->clients)
 		return;
-	publish(d, json_pack("{s:s,s:I,s:i,s:s}", "event", "log", "time_us", (json_int_t)clock_us(), "level", (int)level,
-			     "text", line));
+	publish(d, json_pack("{s:s,s:I,s:i,s:s}", "event", "log", "time_us", (json_int_t)clock_us(),
+			     "level", (int)level, "text", line));
 }
 
 void ctl_publish_switch(struct daemon *d, const struct assoc *a)
@@ -251,15 +253,19 @@ void ctl_publish_state(struct daemon *d, const struct assoc *a)
 	publish(d, j);
 }
 
-void ctl_publish_flow(struct daemon *d, const struct hf_event *e, const char *assoc, const char *service)
+void ctl_publish_flow(struct daemon *d, const struct hf_event *e, const char *assoc,
+		      const char *service)
 {
-	static const char *const whats[] = {
-		[HF_EVENT_FLOW_NEW] = "new", [HF_EVENT_FLOW_REFUSED] = "refused", [HF_EVENT_FLOW_EXPIRED] = "expired"};
+	static const char *const whats[] = {[HF_EVENT_FLOW_NEW] = "new",
+					    [HF_EVENT_FLOW_REFUSED] = "refused",
+					    [HF_EVENT_FLOW_EXPIRED] = "expired"};
 
-	if (!d->ctl || !d->ctl->clients || e->type < HF_EVENT_FLOW_NEW || e->type > HF_EVENT_FLOW_EXPIRED)
+	if (!d->ctl || !d->ctl->clients || e->type < HF_EVENT_FLOW_NEW ||
+	    e->type > HF_EVENT_FLOW_EXPIRED)
 		return;
-	publish(d, json_pack("{s:s,s:I,s:s,s:s,s:s,s:i}", "event", "flow", "time_us", (json_int_t)(e->time_ns / 1000),
-			     "what", whats[e->type], "assoc", assoc, "service", service, "port", ntohs(e->port)));
+	publish(d, json_pack("{s:s,s:I,s:s,s:s,s:s,s:i}", "event", "flow", "time_us",
+			     (json_int_t)(e->time_ns / 1000), "what", whats[e->type], "assoc",
+			     assoc, "service", service, "port", ntohs(e->port)));
 }
 
 /* A socket file that nobody listens on is left from a daemon that was killed. */
@@ -288,8 +294,8 @@ int ctl_open(struct daemon *d, struct ctl **ret)
 	if (!c)
 		return -ENOMEM;
 	c->d = d;
-	if ((size_t)snprintf(c->path, sizeof(c->path), "%s/%s.sock", d->conf->run_dir, d->conf->name) >=
-	    sizeof(c->path)) {
+	if ((size_t)snprintf(c->path, sizeof(c->path), "%s/%s.sock", d->conf->run_dir,
+			     d->conf->name) >= sizeof(c->path)) {
 		free(c);
 		return -ENAMETOOLONG;
 	}
@@ -305,7 +311,8 @@ int ctl_open(struct daemon *d, struct ctl **ret)
 		return err;
 	}
 	mask = umask(0177);
-	c->listener = evconnlistener_new_bind(d->base, on_accept, c, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16,
+	c->listener = evconnlistener_new_bind(d->base, on_accept, c,
+					      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16,
 					      (struct sockaddr *)&sa, sizeof(sa));
 	err = c->listener ? 0 : -errno;
 	umask(mask);

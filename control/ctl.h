@@ -21,7 +21,8 @@ void ctl_publish_switch(struct daemon *d, const struct assoc *a);
 void ctl_publish_state(struct daemon *d, const struct assoc *a);
 
 struct hf_event;
-void ctl_publish_flow(struct daemon *d, const struct hf_event *e, const char *assoc, const char *service);
+void ctl_publish_flow(struct daemon *d, const struct hf_event *e, const char *assoc,
+		      const char *service);
 
 /* Path of the socket. */
 void ctl_path(const char *run_dir, const char *name, char *buf, size_t len);

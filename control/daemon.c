@@ -26,10 +26,10 @@
 #include "control/service.h"
 
 #define TICK_IDLE_US 50000u
-#define SWEEP_MS 5000u
-#define RECEIVE_MAX 64 /* datagrams before others get their turn */
-#define PUMP_MAX 512
-#define ENDING_MS 500u
+#define SWEEP_MS     5000u
+#define RECEIVE_MAX  64 /* datagrams before others get their turn */
+#define PUMP_MAX     512
+#define ENDING_MS    500u
 
 const struct netlink_link *daemon_link(const struct daemon *d, uint32_t ifindex)
 {
@@ -151,7 +151,8 @@ static void on_udp(evutil_socket_t fd, short what, void *arg)
 			struct wire_probe probe;
 
 			memcpy(&probe, data, sizeof(probe));
-			/* requests are the data plane's to answer; one that comes here is from a stranger */
+			/* requests are the data plane's to answer; one that comes here is from a
+			 * stranger */
 			if (probe.magic == htonl(WIRE_PROBE_MAGIC)) {
 				if (probe.kind != WIRE_PROBE_REPLY ||
 				    !path_answer(d, &probe, &ends.local, &ends.peer, clock_us()))
@@ -222,9 +223,11 @@ static void attach_nic(struct daemon *d, const struct netlink_link *l, enum load
 /* Interfaces in use that have no program yet: also those that appear later. */
 static void attach_all(struct daemon *d)
 {
-	/* XDP pays where packets are forwarded; for traffic that ends here tc, after GRO, beats it. */
-	enum loader_mode mode = d->conf->role == HF_ROLE_MOBILE && d->conf->mode == LOADER_MODE_AUTO ? LOADER_MODE_TC
-												      : d->conf->mode;
+	/* XDP pays where packets are forwarded; for traffic that ends here tc, after GRO, beats it.
+	 */
+	enum loader_mode mode = d->conf->role == HF_ROLE_MOBILE && d->conf->mode == LOADER_MODE_AUTO
+					? LOADER_MODE_TC
+					: d->conf->mode;
 
 	for (size_t i = 0; i < d->conf->uplink_count; i++) {
 		const struct netlink_link *l = daemon_link_named(d, d->conf->uplinks[i].ifname);
@@ -242,7 +245,8 @@ static void attach_all(struct daemon *d)
 		for (int n = 0; n < d->address_count; n++) {
 			const struct netlink_link *l = daemon_link(d, d->addresses[n].ifindex);
 
-			if (l && l->ifindex != d->tun_ifindex && addr_equal(&d->addresses[n].addr, &d->conf->points[i]))
+			if (l && l->ifindex != d->tun_ifindex &&
+			    addr_equal(&d->addresses[n].addr, &d->conf->points[i]))
 				attach_nic(d, l, mode);
 		}
 }
@@ -263,9 +267,10 @@ static void lower(uint32_t *mtu, const struct netlink_link *l)
 		*mtu = l->mtu;
 }
 
-/* The smallest MTU of the interfaces that carry outer packets, so that the kernel itself tells senders on both
- * sides what fits; 20 less where the families may differ, as an IPv6 header is 20 bytes longer than an
- * IPv4 one. Never below IPv6's minimum: the kernel would take IPv6 off the device. */
+/* The smallest MTU of the interfaces that carry outer packets, so that the kernel itself tells
+ * senders on both sides what fits; 20 less where the families may differ, as an IPv6 header is 20
+ * bytes longer than an IPv4 one. Never below IPv6's minimum: the kernel would take IPv6 off the
+ * device. */
 static uint32_t tun_mtu(const struct daemon *d)
 {
 	bool v6 = any_v6(d->conf->points, d->conf->point_count);
@@ -373,7 +378,8 @@ static bool sysctl_is(const char *path, char want)
 	return c == want;
 }
 
-/* Servers on other hosts are reached by forwarding. hf0's setting is ours; the host's is not: say so. */
+/* Servers on other hosts are reached by forwarding. hf0's setting is ours; the host's is not: say
+ * so. */
 static void check_forwarding(struct daemon *d)
 {
 	char path[128];
@@ -394,10 +400,12 @@ static void check_forwarding(struct daemon *d)
 	}
 	if (remote4 && !sysctl_is("/proc/sys/net/ipv4/ip_forward", '1'))
 		snprintf(d->warning, sizeof(d->warning),
-			 "IPv4 forwarding is off, servers on other hosts are not reached: sysctl net.ipv4.ip_forward=1");
+			 "IPv4 forwarding is off, servers on other hosts are not reached: sysctl "
+			 "net.ipv4.ip_forward=1");
 	else if (remote6 && !sysctl_is("/proc/sys/net/ipv6/conf/all/forwarding", '1'))
 		snprintf(d->warning, sizeof(d->warning),
-			 "IPv6 forwarding is off, servers on other hosts are not reached: sysctl net.ipv6.conf.all.forwarding=1");
+			 "IPv6 forwarding is off, servers on other hosts are not reached: sysctl "
+			 "net.ipv6.conf.all.forwarding=1");
 	if (*d->warning)
 		log_warning("%s", d->warning);
 }
@@ -455,8 +463,8 @@ static int open_data_plane(struct daemon *d)
 	ret = adopt(d);
 	if (ret)
 		return ret;
-	/* The programs before the address and the associations: from the first packet on the kernel's own
-	 * stack answers nothing on emulator ports. */
+	/* The programs before the address and the associations: from the first packet on the
+	 * kernel's own stack answers nothing on emulator ports. */
 	ret = loader_attach(d->loader, d->tun_ifindex, LOADER_TUN, LOADER_MODE_TC, NULL, &err);
 	if (ret) {
 		log_error("%s", err.text);
@@ -466,12 +474,13 @@ static int open_data_plane(struct daemon *d)
 	return 0;
 }
 
-/* What is needed from here on: packets of our own (NET_ADMIN, NET_RAW), maps and programs (BPF, PERFMON). */
+/* What is needed from here on: packets of our own (NET_ADMIN, NET_RAW), maps and programs (BPF,
+ * PERFMON). */
 static int drop_capabilities(void)
 {
 	capng_clear(CAPNG_SELECT_CAPS);
-	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF,
-			  CAP_PERFMON, -1))
+	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN, CAP_NET_RAW,
+			  CAP_BPF, CAP_PERFMON, -1))
 		return -EPERM;
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }
@@ -511,10 +520,11 @@ int daemon_run(struct conf *conf, int ready_fd)
 	ret = ctl_open(d, &d->ctl);
 	if (ret) {
 		if (ret == -EADDRINUSE)
-			log_error("a daemon named '%s' runs already; `holdfast status %s` shows it", conf->name, conf->name);
+			log_error("a daemon named '%s' runs already; `holdfast status %s` shows it",
+				  conf->name, conf->name);
 		else
-			log_error("the control socket %s/%s.sock cannot be made: %s", conf->run_dir, conf->name,
-				  strerror(-ret));
+			log_error("the control socket %s/%s.sock cannot be made: %s", conf->run_dir,
+				  conf->name, strerror(-ret));
 		goto out;
 	}
 	ret = netlink_open(&d->netlink);
@@ -526,7 +536,8 @@ int daemon_run(struct conf *conf, int ready_fd)
 	}
 	ret = udp_open(conf->port, &d->udp);
 	if (ret) {
-		log_error("UDP port %u cannot be opened: %s; choose another with 'port' in [holdfast] at both ends",
+		log_error("UDP port %u cannot be opened: %s; choose another with 'port' in "
+			  "[holdfast] at both ends",
 			  conf->port, strerror(-ret));
 		goto out;
 	}
@@ -559,9 +570,13 @@ int daemon_run(struct conf *conf, int ready_fd)
 	events[7] = watch(d, flowevents_fd(d->flowevents), EV_READ | EV_PERSIST, on_flowevent);
 	event_add(d->sweep_event, &sweep);
 	schedule(d, 1000);
-	log_info("%s: ready as %s, port %u", conf->name, conf->role == HF_ROLE_MOBILE ? "mobile" : "anchor", conf->port);
-	if (ready_fd >= 0 && write(ready_fd, "\n", 1) < 0)
-		log_debug("nobody waits for this daemon to be ready");
+	log_info("%s: ready as %s, port %u", conf->name,
+		 conf->role == HF_ROLE_MOBILE ? "mobile" : "anchor", conf->port);
+	if (ready_fd >= 0) {
+		if (write(ready_fd, "\n", 1) < 0)
+			log_debug("nobody waits for this daemon to be ready");
+		close(ready_fd); /* hooks would inherit it */
+	}
 	event_base_dispatch(d->base);
 	log_info("%s: stopping%s", conf->name, d->keep ? ", the data plane stays" : "");
 out:

@@ -22,7 +22,7 @@ struct flowevents;
 struct path;
 struct services;
 
-#define DAEMON_LINKS_MAX 64
+#define DAEMON_LINKS_MAX     64
 #define DAEMON_ADDRESSES_MAX 256
 
 struct daemon {
@@ -58,16 +58,16 @@ struct daemon {
 	uint64_t reasons[HF_REASON_COUNT]; /* counted by the daemon, beside the data plane's */
 	uint64_t started_ms;
 	bool stopping;
-	bool adopted; /* hf0 was there before us */
-	bool keep;    /* leave the data plane running at the end */
+	bool adopted;      /* hf0 was there before us */
+	bool keep;         /* leave the data plane running at the end */
 	char warning[256]; /* something an operator should mend, "" if none */
 
 	struct event *tick_event;
 	struct event *sweep_event;
 };
 
-/* Runs until it is told to stop. 0 or negative errno after one line in the log. `ready_fd` (-1: none)
- * gets one byte once everything is set up. */
+/* Runs until it is told to stop. 0 or negative errno after one line in the log. `ready_fd` (-1:
+ * none) gets one byte once everything is set up. */
 int daemon_run(struct conf *conf, int ready_fd);
 
 /* Ends the loop; `keep`: hf0, programs and maps stay and go on working. */

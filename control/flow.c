@@ -28,7 +28,8 @@ int flow_each(int map_fd, flow_fn *fn, void *arg)
 	}
 	for (;;) {
 		uint32_t n = BATCH;
-		int err = bpf_map_lookup_batch(map_fd, first ? NULL : &next, &next, keys, vals, &n, NULL);
+		int err = bpf_map_lookup_batch(map_fd, first ? NULL : &next, &next, keys, vals, &n,
+					       NULL);
 
 		err = err ? errno : 0;
 		if (err && err != ENOENT) {

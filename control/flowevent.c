@@ -29,7 +29,8 @@ static int take(void *arg, void *data, size_t len)
 	a = e->assoc < HF_ASSOCS_MAX ? f->d->assocs[e->assoc] : NULL;
 	s = services_at(f->d, e->service);
 	if (e->type == HF_EVENT_FLOW_REFUSED && log_allowed(&f->said_ms, 1000))
-		log_warning("%s: new flow to %s refused: %s; raise max-flows, or see 'holdfast flows' for who has them",
+		log_warning("%s: new flow to %s refused: %s; raise max-flows, or see 'holdfast "
+			    "flows' for who has them",
 			    a ? a->name : "?", s ? s->name : "?",
 			    e->reason == HF_REASON_FLOWS_FULL ? "the flow map is full"
 							      : "the association is at its limit");

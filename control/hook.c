@@ -3,6 +3,7 @@
 
 #include <net/if.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,11 +27,20 @@ static void describe(const struct path *p, char address[static 96], const char *
 	snprintf(ifname, 96, "%s=%s", ifname_key, name);
 }
 
-void hook_run(const char *command, const struct assoc *a, const struct path *from, const struct path *to)
+void hook_run(const char *command, const struct assoc *a, const struct path *from,
+	      const struct path *to)
 {
 	char name[96], old_addr[96], old_if[96], new_addr[96], new_if[96];
 	char *argv[] = {(char *)command, NULL};
-	char *env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", name, old_addr, old_if, new_addr, new_if, NULL};
+	char *env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+		       name,
+		       old_addr,
+		       old_if,
+		       new_addr,
+		       new_if,
+		       NULL};
+	posix_spawnattr_t attr;
+	sigset_t ignored;
 	pid_t pid;
 	int ret;
 
@@ -39,8 +49,18 @@ void hook_run(const char *command, const struct assoc *a, const struct path *fro
 	snprintf(name, sizeof(name), "HOLDFAST_ASSOC=%s", a->name);
 	describe(from, old_addr, "HOLDFAST_OLD_ADDRESS", old_if, "HOLDFAST_OLD_INTERFACE");
 	describe(to, new_addr, "HOLDFAST_NEW_ADDRESS", new_if, "HOLDFAST_NEW_INTERFACE");
-	/* SIGCHLD is ignored by the daemon, so nobody has to wait for it. */
-	ret = posix_spawn(&pid, command, NULL, NULL, argv, env);
+	/* The daemon ignores SIGCHLD, so nobody has to wait for it; the hook must not inherit that.
+	 */
+	sigemptyset(&ignored);
+	sigaddset(&ignored, SIGCHLD);
+	sigaddset(&ignored, SIGPIPE);
+	ret = posix_spawnattr_init(&attr);
+	if (!ret) {
+		posix_spawnattr_setsigdefault(&attr, &ignored);
+		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
+		ret = posix_spawn(&pid, command, NULL, &attr, argv, env);
+		posix_spawnattr_destroy(&attr);
+	}
 	if (ret)
 		log_warning("%s: hook %s not started: %s", a->name, command, strerror(ret));
 }

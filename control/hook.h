@@ -9,6 +9,7 @@ struct path;
 /* Starts `command` (a program's path, no shell; "" none) and does not wait. Its environment has
  * HOLDFAST_ASSOC, HOLDFAST_OLD_ADDRESS, HOLDFAST_OLD_INTERFACE, HOLDFAST_NEW_ADDRESS and
  * HOLDFAST_NEW_INTERFACE, empty where there is none. */
-void hook_run(const char *command, const struct assoc *a, const struct path *from, const struct path *to);
+void hook_run(const char *command, const struct assoc *a, const struct path *from,
+	      const struct path *to);
 
 #endif

@@ -29,10 +29,14 @@ static const char usage[] =
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'},     {"run-dir", required_argument, NULL, 'r'},
-		{"test", no_argument, NULL, 't'},           {"verbose", no_argument, NULL, 'v'},
-		{"ready-fd", required_argument, NULL, 'R'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},        {0},
+		{"name", required_argument, NULL, 'n'},
+		{"run-dir", required_argument, NULL, 'r'},
+		{"test", no_argument, NULL, 't'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"ready-fd", required_argument, NULL, 'R'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{0},
 	};
 	const char *name = NULL, *run_dir = NULL;
 	char file[CONF_PATH_LEN];
@@ -70,7 +74,9 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc - 1) {
-		fputs("holdfastd: one configuration is needed, a NAME or a FILE\nTry 'holdfastd --help'.\n", stderr);
+		fputs("holdfastd: one configuration is needed, a NAME or a FILE\nTry 'holdfastd "
+		      "--help'.\n",
+		      stderr);
 		return 2;
 	}
 	conf_file_of(argv[optind], file, sizeof(file));
@@ -84,7 +90,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (geteuid()) {
-		fputs("holdfastd: needs root: it loads BPF programs and makes a network device\n", stderr);
+		fputs("holdfastd: needs root: it loads BPF programs and makes a network device\n",
+		      stderr);
 		conf_free(conf);
 		return 1;
 	}

@@ -53,7 +53,8 @@ static void drop(struct daemon *d, uint32_t index)
 	bpf_map_delete_elem(loader_map_fd(d->loader, LOADER_SERVICES), &inner);
 	bpf_map_delete_elem(loader_map_fd(d->loader, LOADER_EMULATORS), &outer);
 	memset(s, 0, sizeof(*s));
-	bpf_map_update_elem(loader_map_fd(d->loader, LOADER_SERVICE_TABLE), &index, &s->val, BPF_ANY);
+	bpf_map_update_elem(loader_map_fd(d->loader, LOADER_SERVICE_TABLE), &index, &s->val,
+			    BPF_ANY);
 }
 
 static int add(struct daemon *d, uint32_t scope, uint32_t assoc, const struct wire_service *w)
@@ -80,9 +81,11 @@ static int add(struct daemon *d, uint32_t scope, uint32_t assoc, const struct wi
 	/* the table first: an index must not be found before what it names is there */
 	if (bpf_map_update_elem(loader_map_fd(d->loader, LOADER_SERVICE_TABLE), &i, &v, BPF_ANY))
 		return -errno;
-	if (bpf_map_update_elem(loader_map_fd(d->loader, LOADER_EMULATORS), &outer, &i, BPF_NOEXIST))
+	if (bpf_map_update_elem(loader_map_fd(d->loader, LOADER_EMULATORS), &outer, &i,
+				BPF_NOEXIST))
 		return -errno;
-	if (bpf_map_update_elem(loader_map_fd(d->loader, LOADER_SERVICES), &inner, &i, BPF_NOEXIST)) {
+	if (bpf_map_update_elem(loader_map_fd(d->loader, LOADER_SERVICES), &inner, &i,
+				BPF_NOEXIST)) {
 		int ret = -errno;
 
 		bpf_map_delete_elem(loader_map_fd(d->loader, LOADER_EMULATORS), &outer);
@@ -99,7 +102,8 @@ static bool same(const struct service_val *v, const struct wire_service *w)
 	       addr_equal(&v->addr, &w->addr);
 }
 
-int services_set(struct daemon *d, uint32_t scope, uint32_t assoc, const struct wire_service *list, size_t count)
+int services_set(struct daemon *d, uint32_t scope, uint32_t assoc, const struct wire_service *list,
+		 size_t count)
 {
 	int failed = 0;
 
@@ -120,7 +124,8 @@ int services_set(struct daemon *d, uint32_t scope, uint32_t assoc, const struct 
 		uint32_t i;
 
 		for (i = 1; i < HF_SERVICES_MAX; i++)
-			if (d->services->list[i].val.used && scope_of(d, &d->services->list[i].val) == scope &&
+			if (d->services->list[i].val.used &&
+			    scope_of(d, &d->services->list[i].val) == scope &&
 			    same(&d->services->list[i].val, &list[w]))
 				break;
 		if (i == HF_SERVICES_MAX && add(d, scope, assoc, &list[w]))
@@ -134,7 +139,8 @@ uint32_t services_find(const struct daemon *d, uint32_t scope, uint8_t proto, __
 	for (uint32_t i = 1; i < HF_SERVICES_MAX; i++) {
 		const struct service_val *v = &d->services->list[i].val;
 
-		if (v->used && v->proto == proto && v->emulator == emulator && scope_of(d, v) == scope)
+		if (v->used && v->proto == proto && v->emulator == emulator &&
+		    scope_of(d, v) == scope)
 			return i;
 	}
 	return HF_SERVICES_MAX;

@@ -21,10 +21,12 @@ struct service {
 struct services *services_new(struct daemon *d);
 void services_free(struct services *s); /* NULL is allowed; the maps stay */
 
-/* Makes the services of a scope (0: an anchor's; else association index + 1, `assoc`) exactly these. One that
- * stays keeps its index, as flows name it. Returns how many could not be installed because another
- * association has the same destination or the table is full, or a negative errno. */
-int services_set(struct daemon *d, uint32_t scope, uint32_t assoc, const struct wire_service *list, size_t count);
+/* Makes the services of a scope (0: an anchor's; else association index + 1, `assoc`) exactly
+ * these. One that stays keeps its index, as flows name it. Returns how many could not be installed
+ * because another association has the same destination or the table is full, or a negative errno.
+ */
+int services_set(struct daemon *d, uint32_t scope, uint32_t assoc, const struct wire_service *list,
+		 size_t count);
 
 /* By outer port at this scope; HF_SERVICES_MAX: none. */
 uint32_t services_find(const struct daemon *d, uint32_t scope, uint8_t proto, __be16 emulator);

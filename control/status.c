@@ -86,7 +86,8 @@ json_t *status_assoc(const struct assoc *a)
 
 	json_object_set_new(j, "name", json_string(a->name));
 	json_object_set_new(j, "index", json_integer(a->index));
-	json_object_set_new(j, "role", json_string(a->role == HF_ROLE_MOBILE ? "mobile" : "anchor"));
+	json_object_set_new(j, "role",
+			    json_string(a->role == HF_ROLE_MOBILE ? "mobile" : "anchor"));
 	json_object_set_new(j, "state", json_string(state_name(a)));
 	json_object_set_new(j, "connected", json_boolean(a->state == ASSOC_CONNECTED && a->keys));
 	json_object_set_new(j, "trouble", *a->trouble ? json_string(a->trouble) : json_null());
@@ -96,7 +97,8 @@ json_t *status_assoc(const struct assoc *a)
 	json_object_set_new(j, "flows", json_integer(d->assoc_map[a->index].flows));
 	json_object_set_new(j, "max_flows", json_integer(d->assoc_map[a->index].max_flows));
 	json_object_set_new(j, "switches", json_integer(a->switches));
-	json_object_set_new(j, "last_switch", *a->last_switch ? json_string(a->last_switch) : json_null());
+	json_object_set_new(j, "last_switch",
+			    *a->last_switch ? json_string(a->last_switch) : json_null());
 	json_object_set_new(j, "last_switch_us", json_integer(a->last_switch_us));
 	json_object_set_new(j, "last_switch_parked", json_integer(a->switch_parked));
 	json_object_set_new(j, "parked_packets", json_integer(park_packets(d->park, a->index)));
@@ -125,11 +127,13 @@ json_t *status_daemon(struct daemon *d)
 {
 	static const char *const protos[] = {[1] = "icmp", [6] = "tcp", [17] = "udp"};
 	struct loader_attachment list[32];
-	json_t *j = json_object(), *assocs = json_array(), *services = json_array(), *nics = json_array();
+	json_t *j = json_object(), *assocs = json_array(), *services = json_array(),
+	       *nics = json_array();
 	int n;
 
 	json_object_set_new(j, "name", json_string(d->conf->name));
-	json_object_set_new(j, "role", json_string(d->conf->role == HF_ROLE_MOBILE ? "mobile" : "anchor"));
+	json_object_set_new(j, "role",
+			    json_string(d->conf->role == HF_ROLE_MOBILE ? "mobile" : "anchor"));
 	json_object_set_new(j, "device", json_string(d->conf->device));
 	json_object_set_new(j, "port", json_integer(d->conf->port));
 	json_object_set_new(j, "pid", json_integer(getpid()));
@@ -160,7 +164,9 @@ json_t *status_daemon(struct daemon *d)
 		json_object_set_new(o, "index", json_integer(i));
 		json_object_set_new(o, "name", json_string(s->name));
 		json_object_set_new(o, "protocol",
-				    json_string(s->val.proto < 18 && protos[s->val.proto] ? protos[s->val.proto] : "?"));
+				    json_string(s->val.proto < 18 && protos[s->val.proto]
+							? protos[s->val.proto]
+							: "?"));
 		json_object_set_new(o, "server", address(&s->val.addr));
 		json_object_set_new(o, "port", json_integer(ntohs(s->val.port)));
 		json_object_set_new(o, "emulator", json_integer(ntohs(s->val.emulator)));

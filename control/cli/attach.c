@@ -48,8 +48,10 @@ int cli_attach(struct cli *c, int argc, char **argv)
 	options.name = c->name ? c->name : "default";
 	ifindex = if_nametoindex(argv[first]);
 	if (!ifindex)
-		return cli_fail(c, "interface '%s' does not exist; 'ip link' lists those that do", argv[first]);
-	ret = loader_open(&options, true, &l, &err);
+		return cli_fail(c, "interface '%s' does not exist; 'ip link' lists those that do",
+				argv[first]);
+	/* a guest: what a daemon has pinned works with its own settings, and goes on so */
+	ret = loader_open(&options, false, &l, &err);
 	if (ret)
 		return cli_fail(c, "%s", err.text);
 	ret = loader_attach(l, ifindex, LOADER_NIC, w.mode, &w.mode, &err);
@@ -64,8 +66,8 @@ int cli_attach(struct cli *c, int argc, char **argv)
 	}
 	loader_close(l);
 	if (c->json)
-		return cli_print_json(json_pack("{s:s,s:s,s:s}", "name", options.name, "interface", argv[first], "mode",
-						loader_mode_name(w.mode)));
+		return cli_print_json(json_pack("{s:s,s:s,s:s}", "name", options.name, "interface",
+						argv[first], "mode", loader_mode_name(w.mode)));
 	printf("attached to %s (%s)\n", argv[first], loader_mode_name(w.mode));
 	return 0;
 }
@@ -85,17 +87,20 @@ int cli_detach(struct cli *c, int argc, char **argv)
 	if (first < 0)
 		return ret;
 	if (argc - first != (w.all ? 0 : 1))
-		return cli_misuse(c, w.all ? "--all takes no INTERFACE" : "one INTERFACE is needed");
+		return cli_misuse(c,
+				  w.all ? "--all takes no INTERFACE" : "one INTERFACE is needed");
 	options.name = c->name ? c->name : "default";
 	if (!w.all) {
 		ifindex = if_nametoindex(argv[first]);
 		if (!ifindex)
-			return cli_fail(c, "interface '%s' does not exist; 'ip link' lists those that do", argv[first]);
+			return cli_fail(
+				c, "interface '%s' does not exist; 'ip link' lists those that do",
+				argv[first]);
 	}
 	if (w.all) {
 		ret = loader_purge(options.name, NULL, &err);
 	} else {
-		ret = loader_open(&options, true, &l, &err);
+		ret = loader_open(&options, false, &l, &err);
 		if (ret == -ENOENT)
 			return cli_fail(c, "nothing named '%s' is attached anywhere", options.name);
 		if (ret)

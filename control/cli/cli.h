@@ -9,7 +9,7 @@
 
 struct cli {
 	const char *verb;
-	const char *name;    /* of the instance, NULL: the only one there is */
+	const char *name; /* of the instance, NULL: the only one there is */
 	const char *run_dir;
 	bool json;
 };
@@ -35,9 +35,10 @@ int cli_attach(struct cli *c, int argc, char **argv);
 int cli_detach(struct cli *c, int argc, char **argv);
 int cli_demo(struct cli *c, int argc, char **argv);
 
-/* Options every verb has (--name, --run-dir, --json, --help) and those in `extra`, a getopt string with long
- * names in `longs` (terminated by a zeroed one; NULL: none). Calls `own` for each of the latter. Returns the
- * index of the first argument left, or -1 after it printed what is wrong or the help; *ret_exit is set then. */
+/* Options every verb has (--name, --run-dir, --json, --help) and those in `extra`, a getopt string
+ * with long names in `longs` (terminated by a zeroed one; NULL: none). Calls `own` for each of the
+ * latter. Returns the index of the first argument left, or -1 after it printed what is wrong or the
+ * help; *ret_exit is set then. */
 struct option;
 int cli_options(struct cli *c, int argc, char **argv, const struct option *longs,
 		int (*own)(void *arg, int opt, const char *value), void *arg, int *ret_exit);
@@ -47,18 +48,20 @@ int cli_fail(const struct cli *c, const char *fmt, ...) __attribute__((format(pr
 /* Wrong use: the same with a hint at --help; returns 2. */
 int cli_misuse(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Name of the instance: c->name, else the only socket in the run folder. NULL after it said why not. */
+/* Name of the instance: c->name, else the only socket in the run folder. NULL after it said why
+ * not. */
 const char *cli_instance(struct cli *c, char *buf, size_t len);
 
-/* Sends a request (stolen) and returns the answer, a new reference; NULL after an error was printed,
- * the daemon's own "ok": false included. */
+/* Sends a request (stolen) and returns the answer, a new reference; NULL after an error was
+ * printed, the daemon's own "ok": false included. */
 json_t *cli_request(struct cli *c, json_t *request);
 /* The same, and the connection stays open for more lines. */
 int cli_connect(struct cli *c);
 
 int cli_print_json(json_t *j); /* steals, returns 0 */
 
-/* A table with aligned columns. Cells are copied; a cell that starts with '>' is aligned to the right. */
+/* A table with aligned columns. Cells are copied; a cell that starts with '>' is aligned to the
+ * right. */
 struct table;
 struct table *table_new(const char *const *heads, size_t columns);
 void table_add(struct table *t, const char *const *cells);

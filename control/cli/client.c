@@ -36,7 +36,8 @@ const char *cli_instance(struct cli *c, char *buf, size_t len)
 	if (found == 1)
 		return buf;
 	if (!found)
-		cli_fail(c, "no daemon runs here (nothing in %s); start one with 'holdfast up'", c->run_dir);
+		cli_fail(c, "no daemon runs here (nothing in %s); start one with 'holdfast up'",
+			 c->run_dir);
 	else
 		cli_misuse(c, "%d daemons run here: name one with --name", found);
 	return NULL;
@@ -59,7 +60,9 @@ int cli_connect(struct cli *c)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
-			cli_fail(c, "no daemon named '%s' runs here; start it with 'holdfast up %s'", name, name);
+			cli_fail(c,
+				 "no daemon named '%s' runs here; start it with 'holdfast up %s'",
+				 name, name);
 		else
 			cli_fail(c, "%s: %s", path, strerror(errno));
 		if (fd >= 0)

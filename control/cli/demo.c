@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* holdfast demo: the demonstration is a script, found beside the sources or where it is installed. */
+/* holdfast demo: the demonstration is a script, found beside the sources or where it is installed.
+ */
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -26,10 +27,13 @@ int cli_demo(struct cli *c, int argc, char **argv)
 	self[n] = 0;
 	dirname(self);
 	for (size_t i = 0; i < 2; i++) {
-		snprintf(script, sizeof(script), i ? "%s/../share/holdfast/demo/demo.py" : "%s/../tests/demo/demo.py", self);
+		snprintf(script, sizeof(script),
+			 i ? "%s/../share/holdfast/demo/demo.py" : "%s/../tests/demo/demo.py",
+			 self);
 		if (access(script, R_OK))
 			continue;
-		execl("/usr/bin/python3", "python3", script, "--bin", self, c->json ? "--json" : (char *)NULL, (char *)NULL);
+		execl("/usr/bin/python3", "python3", script, "--bin", self,
+		      c->json ? "--json" : (char *)NULL, (char *)NULL);
 		return cli_fail(c, "/usr/bin/python3: %s", strerror(errno));
 	}
 	return cli_fail(c, "the demonstration's script is not installed");

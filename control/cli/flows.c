@@ -54,7 +54,8 @@ static int print(void *arg, const struct flow_key *key, const struct flow_val *v
 	const struct hf_addr *host;
 	struct service_val s;
 
-	if (bpf_map_lookup_elem(loader_map_fd(p->loader, LOADER_SERVICE_TABLE), &index, &s) || !s.used)
+	if (bpf_map_lookup_elem(loader_map_fd(p->loader, LOADER_SERVICE_TABLE), &index, &s) ||
+	    !s.used)
 		return 0;
 	if (p->limit && p->count++ >= p->limit)
 		return 1;
@@ -65,19 +66,23 @@ static int print(void *arg, const struct flow_key *key, const struct flow_val *v
 	if (p->list) {
 		json_array_append_new(
 			p->list,
-			json_pack("{s:s,s:s,s:s,s:i,s:s,s:i,s:s,s:I,s:I,s:I,s:I,s:i}", "assoc", assoc.name, "protocol",
-				  proto_name(s.proto), "inner", inner, "port", ntohs(key->port), "server", server,
-				  "server_port", ntohs(s.port), "state", state_of(s.proto, val), "bytes_up",
-				  (json_int_t)val->bytes_up, "bytes_down", (json_int_t)val->bytes_down, "idle_ms",
-				  (json_int_t)idle, "age_ms", (json_int_t)(uint32_t)(p->now_ms - val->created), "emulator",
-				  ntohs(s.emulator)));
+			json_pack("{s:s,s:s,s:s,s:i,s:s,s:i,s:s,s:I,s:I,s:I,s:I,s:i}", "assoc",
+				  assoc.name, "protocol", proto_name(s.proto), "inner", inner,
+				  "port", ntohs(key->port), "server", server, "server_port",
+				  ntohs(s.port), "state", state_of(s.proto, val), "bytes_up",
+				  (json_int_t)val->bytes_up, "bytes_down",
+				  (json_int_t)val->bytes_down, "idle_ms", (json_int_t)idle,
+				  "age_ms", (json_int_t)(uint32_t)(p->now_ms - val->created),
+				  "emulator", ntohs(s.emulator)));
 		return 0;
 	}
-	snprintf(from, sizeof(from), strchr(inner, ':') ? "[%s]:%u" : "%s:%u", inner, ntohs(key->port));
+	snprintf(from, sizeof(from), strchr(inner, ':') ? "[%s]:%u" : "%s:%u", inner,
+		 ntohs(key->port));
 	snprintf(to, sizeof(to), strchr(server, ':') ? "[%s]:%u" : "%s:%u", server, ntohs(s.port));
-	table_add(p->table, (const char *[]){assoc.name, proto_name(s.proto), from, to, state_of(s.proto, val),
-					     text_bytes(val->bytes_up), text_bytes(val->bytes_down),
-					     text_us((json_int_t)idle * 1000)});
+	table_add(p->table,
+		  (const char *[]){assoc.name, proto_name(s.proto), from, to,
+				   state_of(s.proto, val), text_bytes(val->bytes_up),
+				   text_bytes(val->bytes_down), text_us((json_int_t)idle * 1000)});
 	return 0;
 }
 
@@ -93,7 +98,8 @@ static int own(void *arg, int opt, const char *value)
 
 int cli_flows(struct cli *c, int argc, char **argv)
 {
-	static const char *const heads[] = {"ASSOCIATION", "PROTOCOL", "INNER", "SERVER", "STATE", ">UP", ">DOWN", ">IDLE"};
+	static const char *const heads[] = {"ASSOCIATION", "PROTOCOL", "INNER", "SERVER",
+					    "STATE",       ">UP",      ">DOWN", ">IDLE"};
 	static const struct option longs[] = {{"limit", required_argument, NULL, 'l'}, {0}};
 	struct printer p = {.limit = 1000, .now_ms = clock_ms()};
 	struct loader_options options = {.adopt_only = true};

@@ -31,12 +31,13 @@ int cli_genkey(struct cli *c, int argc, char **argv)
 			return cli_fail(c, "%s: %s", argv[first], strerror(errno));
 		f = fdopen(fd, "w");
 	} else if (!fstat(STDOUT_FILENO, &st) && S_ISREG(st.st_mode) && (st.st_mode & 077)) {
-		fputs("holdfast genkey: warning: this file can be read by others; use 'umask 077' or 'holdfast genkey FILE'\n",
+		fputs("holdfast genkey: warning: this file can be read by others; use 'umask 077' "
+		      "or 'holdfast genkey FILE'\n",
 		      stderr);
 	}
 	if (key_generate(key))
 		return cli_fail(c, "the system gives no random numbers");
-	if (c->json) {
+	if (c->json && f == stdout) {
 		key_encode(key, text);
 		fprintf(f, "{\"key\": \"%s\"}\n", text);
 		ret = fflush(f) ? -errno : 0;
@@ -48,6 +49,9 @@ int cli_genkey(struct cli *c, int argc, char **argv)
 	if (f != stdout && fclose(f) && !ret)
 		ret = -errno;
 	if (ret)
-		return cli_fail(c, "%s: %s", argc > first ? argv[first] : "standard output", strerror(-ret));
+		return cli_fail(c, "%s: %s", argc > first ? argv[first] : "standard output",
+				strerror(-ret));
+	if (c->json && argc > first)
+		return cli_print_json(json_pack("{s:s}", "file", argv[first]));
 	return 0;
 }

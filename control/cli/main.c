@@ -17,7 +17,8 @@ static const struct cli_verb verbs[] = {
 	 cli_up},
 	{"down", "[NAME]", "disconnect and take everything away",
 	 "  -k, --keep             stop the daemon alone: traffic goes on without it\n", cli_down},
-	{"status", "[NAME]", "show the daemon, its associations, paths, services and counters", "", cli_status},
+	{"status", "[NAME]", "show the daemon, its associations, paths, services and counters", "",
+	 cli_status},
 	{"assocs", "[NAME]", "list the associations", "", cli_assocs},
 	{"paths", "[NAME]", "list the paths of the associations", "", cli_paths},
 	{"flows", "[NAME]", "list the flows (works without the daemon, too)",
@@ -29,12 +30,17 @@ static const struct cli_verb verbs[] = {
 	 "  -w, --wait=SECONDS     wait for the end (default: 30; 0: do not)\n",
 	 cli_switch},
 	{"monitor", "[NAME]", "print what happens, until interrupted", "", cli_monitor},
-	{"genkey", "[FILE]", "make a key for a mobile and its anchor, on standard output or in a new FILE of mode 0600",
+	{"genkey", "[FILE]",
+	 "make a key for a mobile and its anchor, on standard output or in a new FILE of mode 0600",
 	 "", cli_genkey},
-	{"attach", "INTERFACE", "load the data plane and attach it to an interface, without a daemon",
-	 "  -m, --mode=MODE        auto, tc, xdp (native) or generic (default: auto)\n", cli_attach},
+	{"attach", "INTERFACE",
+	 "load the data plane and attach it to an interface, without a daemon",
+	 "  -m, --mode=MODE        auto, tc, xdp (native) or generic (default: auto)\n",
+	 cli_attach},
 	{"detach", "INTERFACE", "take away what attach put there",
-	 "  -a, --all              and remove the data plane of this name altogether (no INTERFACE)\n", cli_detach},
+	 "  -a, --all              and remove the data plane of this name altogether (no "
+	 "INTERFACE)\n",
+	 cli_detach},
 	{"demo", "", "show a roaming mobile in network namespaces", "", cli_demo},
 };
 
@@ -44,8 +50,11 @@ static void print_usage(FILE *f)
 	      "Keep TCP and UDP connections alive while the addresses under them change.\n\n",
 	      f);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		fprintf(f, "  %-8s %-10s %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
-	fputs("\nEvery verb takes --json, --name=NAME, --run-dir=DIR and --help. See holdfast(8).\n", f);
+		fprintf(f, "  %-8s %-10s %s\n", verbs[i].name, verbs[i].arguments,
+			verbs[i].summary);
+	fputs("\nEvery verb takes --json, --name=NAME, --run-dir=DIR and --help. See "
+	      "holdfast(8).\n",
+	      f);
 }
 
 static const struct cli_verb *find(const char *name)
@@ -111,6 +120,8 @@ int cli_options(struct cli *c, int argc, char **argv, const struct option *longs
 	size_t count = 4;
 	int opt;
 
+	opterr = 0; /* said here, in JSON where it is asked for */
+
 	for (; longs && longs->name && count < 15; longs++) {
 		char s[3] = {longs->val, longs->has_arg ? ':' : 0, 0};
 
@@ -129,23 +140,25 @@ int cli_options(struct cli *c, int argc, char **argv, const struct option *longs
 			c->run_dir = optarg;
 			break;
 		case 'h':
-			printf("Usage: holdfast %s [OPTION]... %s\n%c%s.\n\n", v->name, v->arguments,
-			       v->summary[0] - 'a' + 'A', v->summary + 1);
+			printf("Usage: holdfast %s [OPTION]... %s\n%c%s.\n\n", v->name,
+			       v->arguments, v->summary[0] - 'a' + 'A', v->summary + 1);
 			fputs(v->help, stdout);
 			fputs("  -j, --json             print JSON\n"
 			      "  -n, --name=NAME        which instance (default: the only one)\n"
-			      "  -r, --run-dir=DIR      where control sockets are (default: " CONF_RUN_DIR ")\n"
+			      "  -r, --run-dir=DIR      where control sockets are "
+			      "(default: " CONF_RUN_DIR ")\n"
 			      "  -h, --help             show this\n",
 			      stdout);
 			*ret_exit = 0;
 			return -1;
 		case '?':
-			fprintf(stderr, "Try 'holdfast %s --help'.\n", c->verb);
-			*ret_exit = 2;
+			*ret_exit = cli_misuse(c, "'%s' is no option, or lacks its value",
+					       argv[optind - 1]);
 			return -1;
 		default:
 			if (own(arg, opt, optarg)) {
-				*ret_exit = cli_misuse(c, "'%s' does not fit option -%c", optarg, opt);
+				*ret_exit =
+					cli_misuse(c, "'%s' does not fit option -%c", optarg, opt);
 				return -1;
 			}
 		}
@@ -170,7 +183,14 @@ int main(int argc, char **argv)
 		puts("holdfast " HOLDFAST_VERSION);
 		return 0;
 	}
+	/* before anything can be wrong */
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		c.json |= !strcmp(argv[i], "--json") || !strcmp(argv[i], "-j");
 	v = find(argv[1]);
+	if (!v && c.json) {
+		cli_print_json(json_pack("{s:s}", "error", "unknown verb"));
+		return 2;
+	}
 	if (!v) {
 		fprintf(stderr, "holdfast: unknown verb '%s'\nTry 'holdfast --help'.\n", argv[1]);
 		return 2;

@@ -16,7 +16,8 @@ static void print(json_t *j)
 	if (!strcmp(event, "log"))
 		printf("%12.6f  %s\n", t, json_string_value(json_object_get(j, "text")));
 	else if (!strcmp(event, "flow"))
-		printf("%12.6f  %s: flow to %s from port %d: %s\n", t, json_string_value(json_object_get(j, "assoc")),
+		printf("%12.6f  %s: flow to %s from port %d: %s\n", t,
+		       json_string_value(json_object_get(j, "assoc")),
 		       json_string_value(json_object_get(j, "service")),
 		       (int)json_integer_value(json_object_get(j, "port")),
 		       json_string_value(json_object_get(j, "what")));

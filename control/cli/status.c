@@ -36,26 +36,28 @@ static json_t *ask(struct cli *c, int argc, char **argv, int *ret_exit)
 
 static void print_assocs(json_t *assocs)
 {
-	static const char *const heads[] = {"ASSOCIATION", "STATE", "INNER", "FROM", "TO", ">RTT", ">FLOWS",
-					    ">SWITCHES", "LAST", ">TOOK"};
+	static const char *const heads[] = {"ASSOCIATION", "STATE",  "INNER",     "FROM", "TO",
+					    ">RTT",        ">FLOWS", ">SWITCHES", "LAST", ">TOOK"};
 	struct table *t = table_new(heads, 10);
 	json_t *a, *p;
 	size_t i, k;
 
-	json_array_foreach(assocs, i, a) {
+	json_array_foreach(assocs, i, a)
+	{
 		json_t *current = NULL;
 		const char *inner = str(a, "inner4") ? str(a, "inner4") : str(a, "inner6");
 
-		json_array_foreach(json_object_get(a, "paths"), k, p)
-			if (!strcmp(str(p, "use"), "current"))
-				current = p;
+		json_array_foreach(json_object_get(a, "paths"), k,
+				   p) if (!strcmp(str(p, "use"), "current")) current = p;
 		table_add(t, (const char *[]){
 				     str(a, "name"),
 				     str(a, "state"),
 				     inner,
 				     current ? str(current, "local") : NULL,
 				     current ? str(current, "peer") : NULL,
-				     current && num(current, "rtt_us") ? text_us(num(current, "rtt_us")) : ">-",
+				     current && num(current, "rtt_us")
+					     ? text_us(num(current, "rtt_us"))
+					     : ">-",
 				     text_number(num(a, "flows")),
 				     text_number(num(a, "switches")),
 				     str(a, "last_switch"),
@@ -63,32 +65,30 @@ static void print_assocs(json_t *assocs)
 			     });
 	}
 	table_print(t);
-	json_array_foreach(assocs, i, a)
-		if (str(a, "trouble"))
-			printf("%s: not connected: %s\n", str(a, "name"), str(a, "trouble"));
+	json_array_foreach(assocs, i, a) if (str(a, "trouble"))
+		printf("%s: not connected: %s\n", str(a, "name"), str(a, "trouble"));
 }
 
 static void print_paths(json_t *assocs)
 {
-	static const char *const heads[] = {"ASSOCIATION", "USE", "HEALTH", "INTERFACE", "LOCAL", "PEER", ">RTT",
-					    ">SENT", ">RECEIVED"};
+	static const char *const heads[] = {"ASSOCIATION", "USE",  "HEALTH", "INTERFACE", "LOCAL",
+					    "PEER",        ">RTT", ">SENT",  ">RECEIVED"};
 	struct table *t = table_new(heads, 9);
 	json_t *a, *p;
 	size_t i, k;
 
-	json_array_foreach(assocs, i, a)
-		json_array_foreach(json_object_get(a, "paths"), k, p)
-			table_add(t, (const char *[]){
-					     str(a, "name"),
-					     str(p, "use"),
-					     str(p, "health"),
-					     str(p, "interface"),
-					     str(p, "local"),
-					     str(p, "peer"),
-					     num(p, "rtt_us") ? text_us(num(p, "rtt_us")) : ">-",
-					     text_bytes(num(p, "tx_bytes")),
-					     text_bytes(num(p, "rx_bytes")),
-				     });
+	json_array_foreach(assocs, i, a) json_array_foreach(json_object_get(a, "paths"), k, p)
+		table_add(t, (const char *[]){
+				     str(a, "name"),
+				     str(p, "use"),
+				     str(p, "health"),
+				     str(p, "interface"),
+				     str(p, "local"),
+				     str(p, "peer"),
+				     num(p, "rtt_us") ? text_us(num(p, "rtt_us")) : ">-",
+				     text_bytes(num(p, "tx_bytes")),
+				     text_bytes(num(p, "rx_bytes")),
+			     });
 	table_print(t);
 }
 
@@ -142,8 +142,8 @@ int cli_status(struct cli *c, int argc, char **argv)
 		return ret;
 	if (c->json)
 		return cli_print_json(j);
-	printf("%s: %s on %s, port %d, pid %d, attached to", str(j, "name"), str(j, "role"), str(j, "device"),
-	       (int)num(j, "port"), (int)num(j, "pid"));
+	printf("%s: %s on %s, port %d, pid %d, attached to", str(j, "name"), str(j, "role"),
+	       str(j, "device"), (int)num(j, "port"), (int)num(j, "pid"));
 	json_array_foreach(json_object_get(j, "attached"), i, n)
 		printf(" %s (%s)", str(n, "interface"), str(n, "mode"));
 	putchar('\n');
@@ -187,10 +187,11 @@ int cli_paths(struct cli *c, int argc, char **argv)
 	if (c->json) {
 		all = json_array();
 		json_array_foreach(json_object_get(j, "assocs"), i, a)
-			json_array_foreach(json_object_get(a, "paths"), k, p) {
-				json_object_set(p, "assoc", json_object_get(a, "name"));
-				json_array_append(all, p);
-			}
+			json_array_foreach(json_object_get(a, "paths"), k, p)
+		{
+			json_object_set(p, "assoc", json_object_get(a, "name"));
+			json_array_append(all, p);
+		}
 		cli_print_json(all);
 	} else {
 		print_paths(json_object_get(j, "assocs"));

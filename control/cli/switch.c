@@ -50,7 +50,9 @@ static int await(struct cli *c, FILE *events, const char *assoc, unsigned long w
 		const char *event, *name;
 
 		if (now >= end || poll(&p, 1, end - now) <= 0)
-			return cli_fail(c, "%s: the switch is not over after %lu s; 'holdfast status' shows where it stands",
+			return cli_fail(c,
+					"%s: the switch is not over after %lu s; 'holdfast status' "
+					"shows where it stands",
 					assoc, wait_s);
 		j = json_loadf(events, JSON_DISABLE_EOF_CHECK, NULL);
 		if (!j)
@@ -112,7 +114,8 @@ int cli_switch(struct cli *c, int argc, char **argv)
 	ret = 1;
 	if (answer) {
 		if (events)
-			ret = await(c, events, json_string_value(json_object_get(answer, "assoc")), w.wait_s);
+			ret = await(c, events, json_string_value(json_object_get(answer, "assoc")),
+				    w.wait_s);
 		else
 			ret = c->json ? cli_print_json(json_incref(answer)) : 0;
 		json_decref(answer);

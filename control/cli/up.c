@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* holdfast up, down: the daemon's start and end by hand. systemd does the same with holdfast@NAME.service. */
+/* holdfast up, down: the daemon's start and end by hand. systemd does the same with
+ * holdfast@NAME.service. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -72,18 +73,21 @@ static void show_log(const char *log)
 		fclose(f);
 }
 
-/* The daemon in a session of its own; returns when it says that it is ready, or 1 after it ended. */
+/* The daemon in a session of its own; returns when it says that it is ready, or 1 after it ended.
+ */
 static int start(struct cli *c, const struct conf *conf, const struct wish *w, const char *log)
 {
-	char exe[PATH_MAX], fd_arg[32], byte;
+	char exe[PATH_MAX], fresh[CONF_PATH_LEN + HF_NAME_LEN + 32], fd_arg[32], byte;
 	int ready[2], status = 0, out;
 	pid_t pid;
 
 	if (mkdir(conf->run_dir, 0755) && errno != EEXIST)
 		return cli_fail(c, "%s: %s", conf->run_dir, strerror(errno));
-	out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* not the log of a daemon that may be running: this one takes its place when it is ready */
+	snprintf(fresh, sizeof(fresh), "%s.%d", log, (int)getpid());
+	out = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (out < 0)
-		return cli_fail(c, "%s: %s", log, strerror(errno));
+		return cli_fail(c, "%s: %s", fresh, strerror(errno));
 	if (pipe(ready))
 		return cli_fail(c, "no pipe: %s", strerror(errno));
 	daemon_path(exe, sizeof(exe));
@@ -91,9 +95,17 @@ static int start(struct cli *c, const struct conf *conf, const struct wish *w, c
 	if (pid < 0)
 		return cli_fail(c, "no process: %s", strerror(errno));
 	if (!pid) {
-		char *argv[] = {"holdfastd", "--name", (char *)conf->name, "--run-dir", (char *)conf->run_dir, "--ready-fd",
-				fd_arg, (char *)conf->file, w->verbose ? "--verbose" : NULL, NULL};
-		int null = open("/dev/null", O_RDWR);
+		char *argv[] = {"holdfastd",
+				"--name",
+				(char *)conf->name,
+				"--run-dir",
+				(char *)conf->run_dir,
+				"--ready-fd",
+				fd_arg,
+				(char *)conf->file,
+				w->verbose ? "--verbose" : NULL,
+				NULL};
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 		setsid();
 		close(ready[0]);
@@ -110,10 +122,13 @@ static int start(struct cli *c, const struct conf *conf, const struct wish *w, c
 	if (read(ready[0], &byte, 1) != 1) {
 		waitpid(pid, &status, 0);
 		close(ready[0]);
-		show_log(log);
+		show_log(fresh);
+		unlink(fresh);
 		return cli_fail(c, "the daemon did not start");
 	}
 	close(ready[0]);
+	if (rename(fresh, log))
+		return cli_fail(c, "%s: %s", log, strerror(errno));
 	return 0;
 }
 
@@ -122,7 +137,8 @@ static bool all_connected(json_t *status, const char **ret_name, const char **re
 	json_t *a;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "assocs"), i, a) {
+	json_array_foreach(json_object_get(status, "assocs"), i, a)
+	{
 		if (json_is_true(json_object_get(a, "connected")))
 			continue;
 		*ret_name = json_string_value(json_object_get(a, "name"));
@@ -152,7 +168,9 @@ static int await(struct cli *c, const struct wish *w)
 			return 0;
 		}
 		if (clock_ms() >= end) {
-			ret = cli_fail(c, "%s is not connected after %lu s: %s; the daemon keeps trying, 'holdfast status %s' shows it",
+			ret = cli_fail(c,
+				       "%s is not connected after %lu s: %s; the daemon keeps "
+				       "trying, 'holdfast status %s' shows it",
 				       name, w->timeout_s, why ? why : "no answer yet", c->name);
 			json_decref(j);
 			return ret;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Timers: ask (max(3 × RTT, 30 ms) of silence), probe (max(1.5 × RTT, 10 ms) each; 500 ms once dead). */
+/* Timers: ask (max(3 × RTT, 30 ms) of silence), probe (max(1.5 × RTT, 10 ms) each; 500 ms once
+ * dead). */
 #include "control/path/path.h"
 
 #include <bpf/bpf.h>
@@ -13,10 +14,10 @@
 #include "control/daemon.h"
 #include "control/peer/assoc.h"
 
-#define ASK_MIN_US 30000u
-#define PROBE_MIN_US 10000u
+#define ASK_MIN_US     30000u
+#define PROBE_MIN_US   10000u
 #define PROBE_BLIND_US 100000u /* RTT not known yet */
-#define PROBE_DEAD_US 200000u
+#define PROBE_DEAD_US  200000u
 /* The data plane's clock moves once a kernel tick. */
 #define STAMP_GRAIN_US 4000u
 
@@ -34,7 +35,8 @@ static int write_peer(const struct path *p)
 		.flags = p->accepted ? HF_PEER_ACCEPT : 0,
 	};
 
-	return bpf_map_update_elem(loader_map_fd(p->assoc->d->loader, LOADER_PEERS), &key, &val, BPF_ANY);
+	return bpf_map_update_elem(loader_map_fd(p->assoc->d->loader, LOADER_PEERS), &key, &val,
+				   BPF_ANY);
 }
 
 static uint16_t mtu_of(const struct daemon *d, uint32_t ifindex)
@@ -59,7 +61,8 @@ static uint32_t free_slot(struct daemon *d)
 {
 	uint64_t now = clock_ms();
 
-	/* A slot rests after use: a program that read its index a moment ago may still look at it. */
+	/* A slot rests after use: a program that read its index a moment ago may still look at it.
+	 */
 	for (uint32_t i = 0; i < HF_PATHS_MAX; i++) {
 		uint32_t slot = (d->path_next + i) % HF_PATHS_MAX;
 
@@ -135,8 +138,8 @@ int path_set_nexthop(struct path *p, const struct hf_addr *nexthop)
 	p->nexthop = *nexthop;
 	d->paths[slot] = p;
 	fill_slot(p);
-	/* The counts go on: the peer compares them with its own. What another CPU counts on the old slot
-	 * in this moment is lost to them, and the fence's bounded wait covers it. */
+	/* The counts go on: the peer compares them with its own. What another CPU counts on the old
+	 * slot in this moment is lost to them, and the fence's bounded wait covers it. */
 	now = &d->path_map[slot];
 	was = &d->path_map[old];
 	now->tx_packets = was->tx_packets;
@@ -196,7 +199,8 @@ void path_free(struct path *p)
 	free(p);
 }
 
-struct path *path_find(const struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer)
+struct path *path_find(const struct assoc *a, const struct hf_addr *local,
+		       const struct hf_addr *peer)
 {
 	for (struct path *p = a->paths; p; p = p->next)
 		if (addr_equal(&p->local, local) && addr_equal(&p->peer, peer))
@@ -307,7 +311,8 @@ enum path_news path_tick(struct path *p, uint64_t now_us)
 	if (p->asked) {
 		if (now_us - p->probe_us < probe_interval(p))
 			return PATH_NO_NEWS;
-		if (p->health != PATH_DEAD && ++p->unanswered >= p->assoc->d->conf->timers.attempts) {
+		if (p->health != PATH_DEAD &&
+		    ++p->unanswered >= p->assoc->d->conf->timers.attempts) {
 			p->health = PATH_DEAD;
 			path_ask(p, now_us);
 			return PATH_DIED;

@@ -24,9 +24,9 @@ enum path_health {
 };
 
 enum path_news { /* of path_tick() */
-	PATH_NO_NEWS,
-	PATH_DIED,
-	PATH_CAME_BACK,
+		 PATH_NO_NEWS,
+		 PATH_DIED,
+		 PATH_CAME_BACK,
 };
 
 struct path {
@@ -36,31 +36,31 @@ struct path {
 	struct hf_addr local;
 	struct hf_addr peer;
 	uint32_t ifindex;
-	uint32_t cost;       /* mobile: of the uplink and the point's rank; lower is better */
-	bool present;        /* mobile: link, address and route are there */
+	uint32_t cost; /* mobile: of the uplink and the point's rank; lower is better */
+	bool present;  /* mobile: link, address and route are there */
 	struct hf_addr nexthop;
-	bool accepted;       /* current, target or graced: data is taken from it */
-	uint64_t grace_ms;   /* accepted until then; 0: not in grace */
-	bool validated;      /* anchor: a challenge came back; mobile: the anchor said so */
-	uint64_t sign_ms;    /* last authentic datagram on it */
-	uint64_t hello_ms;   /* mobile: last PATH_HELLO sent */
-	uint64_t challenge;  /* anchor: nonce under way, 0 if none */
-	int64_t missing;     /* packets the peer counted that never came, as of its last count */
-	uint32_t refused;    /* mobile: times it was a target in vain since it last worked */
+	bool accepted;      /* current, target or graced: data is taken from it */
+	uint64_t grace_ms;  /* accepted until then; 0: not in grace */
+	bool validated;     /* anchor: a challenge came back; mobile: the anchor said so */
+	uint64_t sign_ms;   /* last authentic datagram on it */
+	uint64_t hello_ms;  /* mobile: last PATH_HELLO sent */
+	uint64_t challenge; /* anchor: nonce under way, 0 if none */
+	int64_t missing;    /* packets the peer counted that never came, as of its last count */
+	uint32_t refused;   /* mobile: times it was a target in vain since it last worked */
 
 	enum path_health health;
 	uint32_t rtt_us; /* smoothed, RFC 6298 section 2; 0: not measured */
 	bool asked;      /* a probe is under way */
 	uint32_t probe_seq;
 	uint64_t probe_nonce;
-	uint64_t probe_us;   /* sent at */
+	uint64_t probe_us; /* sent at */
 	uint32_t unanswered;
 	uint64_t waiting_us; /* sent to and not heard from since; 0: no */
 	uint64_t heard_us;   /* by the daemon itself */
 };
 
-/* A new path with its slot, known to the data plane but not accepted. NULL: no slot, no memory, or the
- * map refused it. `nexthop` zero: by the kernel's FIB. */
+/* A new path with its slot, known to the data plane but not accepted. NULL: no slot, no memory, or
+ * the map refused it. `nexthop` zero: by the kernel's FIB. */
 struct path *path_new(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
 		      uint32_t ifindex, const struct hf_addr *nexthop);
 /* Another next hop: a new slot, as one in use is never written. 0 or negative errno. */
@@ -69,7 +69,8 @@ int path_set_nexthop(struct path *p, const struct hf_addr *nexthop);
 struct path *path_adopt(struct assoc *a, uint32_t slot, bool accepted);
 void path_free(struct path *p); /* NULL is allowed; also leaves the association's list */
 
-struct path *path_find(const struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer);
+struct path *path_find(const struct assoc *a, const struct hf_addr *local,
+		       const struct hf_addr *peer);
 
 void path_accept(struct path *p, bool accept);
 

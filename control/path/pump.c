@@ -17,7 +17,7 @@
 #include "control/path/tun.h"
 #include "control/peer/assoc.h"
 
-#define RELEASE_ROUNDS 64
+#define RELEASE_ROUNDS    64
 #define REFUSE_PER_SECOND 1000
 
 static uint8_t buffer[TUN_PACKET_MAX];
@@ -119,7 +119,8 @@ static void take(struct daemon *d, const uint8_t *packet, size_t len)
 	struct head h;
 	struct assoc *a;
 
-	if (hold_is_fragment(packet, len) && hold_add(d->hold, packet, len, clock_ms()) != HOLD_NOT_FRAGMENT) {
+	if (hold_is_fragment(packet, len) &&
+	    hold_add(d->hold, packet, len, clock_ms()) != HOLD_NOT_FRAGMENT) {
 		daemon_wake(d);
 		return;
 	}
@@ -132,7 +133,8 @@ static void take(struct daemon *d, const uint8_t *packet, size_t len)
 	}
 	switch (HF_ROUTE_MODE(d->assoc_map[a->index].route)) {
 	case HF_MODE_ACTIVE:
-		/* It was on its way here while the route became active; or the data plane refused it. */
+		/* It was on its way here while the route became active; or the data plane refused
+		 * it. */
 		if (has_service(d, a, &h))
 			tun_write(d->tun_fd, packet, len);
 		else
@@ -188,8 +190,8 @@ size_t pump_release(struct assoc *a)
 {
 	size_t n = 0;
 
-	/* What arrives meanwhile queues up behind: go on until nothing does, and only then open the fast
-	 * path, so that order is kept. */
+	/* What arrives meanwhile queues up behind: go on until nothing does, and only then open the
+	 * fast path, so that order is kept. */
 	for (int i = 0; i < RELEASE_ROUNDS; i++) {
 		size_t now;
 

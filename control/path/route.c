@@ -151,7 +151,7 @@ struct own { /* what take_own() collects: our routes on a device */
 	struct own_route {
 		struct hf_addr dst;
 		uint8_t len;
-	} *list;
+	} * list;
 	size_t n, cap;
 	int error;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The anchor's side: CONNECT, REFUSED, DISCONNECT, inner addresses, path challenge, inactivity (N4). */
+/* The anchor's side: CONNECT, REFUSED, DISCONNECT, inner addresses, path challenge, inactivity
+ * (N4). */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -29,7 +30,8 @@ static const struct conf_mobile *mobile_named(const struct daemon *d, const char
 	return NULL;
 }
 
-static bool address_free(const struct daemon *d, const struct conf_mobile *m, const struct hf_addr *addr)
+static bool address_free(const struct daemon *d, const struct conf_mobile *m,
+			 const struct hf_addr *addr)
 {
 	for (size_t i = 0; i < d->conf->mobile_count; i++) {
 		const struct conf_mobile *o = &d->conf->mobiles[i];
@@ -40,7 +42,8 @@ static bool address_free(const struct daemon *d, const struct conf_mobile *m, co
 	for (uint32_t i = 0; i < d->assoc_top; i++) {
 		const struct assoc *a = d->assocs[i];
 
-		if (a && strcmp(a->name, m->id) && (addr_equal(&a->host4, addr) || addr_equal(&a->host6, addr)))
+		if (a && strcmp(a->name, m->id) &&
+		    (addr_equal(&a->host4, addr) || addr_equal(&a->host6, addr)))
 			return false;
 	}
 	return true;
@@ -54,10 +57,10 @@ static bool in_pools(const struct daemon *d, const struct hf_addr *addr)
 	return false;
 }
 
-/* The fixed address, else the one it had, else the next free one. false: none left. A family without a
- * pool gives zero and true. */
-static bool give_address(const struct daemon *d, const struct conf_mobile *m, bool v4, const struct hf_addr *had,
-			 struct hf_addr *ret)
+/* The fixed address, else the one it had, else the next free one. false: none left. A family
+ * without a pool gives zero and true. */
+static bool give_address(const struct daemon *d, const struct conf_mobile *m, bool v4,
+			 const struct hf_addr *had, struct hf_addr *ret)
 {
 	const struct hf_addr *fixed = v4 ? &m->host4 : &m->host6;
 	bool any = false;
@@ -67,7 +70,8 @@ static bool give_address(const struct daemon *d, const struct conf_mobile *m, bo
 		*ret = *fixed;
 		return true;
 	}
-	if (!addr_is_zero(had) && addr_is_v4(had) == v4 && in_pools(d, had) && address_free(d, m, had)) {
+	if (!addr_is_zero(had) && addr_is_v4(had) == v4 && in_pools(d, had) &&
+	    address_free(d, m, had)) {
 		*ret = *had;
 		return true;
 	}
@@ -142,8 +146,8 @@ static uint32_t interface_of(const struct daemon *d, const struct hf_addr *local
 }
 
 /* Zero where the kernel's FIB shall say, packet by packet. */
-static struct hf_addr nexthop_of(const struct daemon *d, const struct hf_addr *local, const struct hf_addr *peer,
-				 uint32_t ifindex)
+static struct hf_addr nexthop_of(const struct daemon *d, const struct hf_addr *local,
+				 const struct hf_addr *peer, uint32_t ifindex)
 {
 	struct netlink_route route = {0};
 
@@ -154,7 +158,8 @@ static struct hf_addr nexthop_of(const struct daemon *d, const struct hf_addr *l
 	return route.gateway;
 }
 
-struct path *anchor_path(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer, uint32_t ifindex)
+struct path *anchor_path(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
+			 uint32_t ifindex)
 {
 	struct path *p = path_find(a, local, peer);
 	struct hf_addr nexthop;
@@ -180,8 +185,9 @@ void anchor_routes_changed(struct daemon *d)
 	}
 }
 
-static enum wire_refusal admit(struct daemon *d, const struct conf_mobile *m, const struct connect_request *q,
-			       const struct tls_ends *ends, const uint8_t *exported, struct connect_reply *r)
+static enum wire_refusal admit(struct daemon *d, const struct conf_mobile *m,
+			       const struct connect_request *q, const struct tls_ends *ends,
+			       const uint8_t *exported, struct connect_reply *r)
 {
 	struct hf_addr host4, host6;
 	struct proto_keys *keys;
@@ -223,8 +229,9 @@ static enum wire_refusal admit(struct daemon *d, const struct conf_mobile *m, co
 	return WIRE_REFUSAL_NONE;
 }
 
-static void request(void *arg, struct tls_session *s, const char *identity, struct connect_request *q,
-		    const struct tls_ends *ends, const uint8_t exported[static WIRE_EXPORT_LEN])
+static void request(void *arg, struct tls_session *s, const char *identity,
+		    struct connect_request *q, const struct tls_ends *ends,
+		    const uint8_t exported[static WIRE_EXPORT_LEN])
 {
 	struct daemon *d = arg;
 	struct connect_reply r = {0};
@@ -259,15 +266,17 @@ static void failed(void *arg, const char *why, const char *identity, const struc
 
 	(void)arg;
 	if (log_allowed(&last, 1000))
-		log_warning("no connection from %s (says it is '%s'): %s", addr_format(&ends->peer, peer), identity,
-			    why);
+		log_warning("no connection from %s (says it is '%s'): %s",
+			    addr_format(&ends->peer, peer), identity, why);
 }
 
 /* ---- challenge (RFC 9000 section 8.2) ---------------------------------- */
 
 void anchor_challenge(struct assoc *a, struct path *p)
 {
-	if (!p->challenge && (RAND_bytes((unsigned char *)&p->challenge, sizeof(p->challenge)) != 1 || !p->challenge))
+	if (!p->challenge &&
+	    (RAND_bytes((unsigned char *)&p->challenge, sizeof(p->challenge)) != 1 ||
+	     !p->challenge))
 		return;
 	assoc_send(a, p, WIRE_PATH_CHALLENGE, p->challenge, 0);
 }
@@ -291,7 +300,8 @@ void anchor_response(struct assoc *a, struct path *p, uint64_t nonce, uint64_t t
 	p->validated = true;
 	assoc_send(a, p, WIRE_PATH_VALID, 0, time_us);
 	if (p == a->target)
-		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_VALIDATE, .validated = true});
+		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_VALIDATE,
+						    .validated = true});
 }
 
 /* ---- time -------------------------------------------------------------- */
@@ -306,15 +316,16 @@ void anchor_tick(struct assoc *a, uint64_t now_us)
 
 		next = p->next;
 		rx += path_stamps(p)->rx_packets;
-		if (p != a->current && p != a->target && !p->accepted && now > p->sign_ms + PATH_IDLE_MS &&
-		    now > stamp + PATH_IDLE_MS)
+		if (p != a->current && p != a->target && !p->accepted &&
+		    now > p->sign_ms + PATH_IDLE_MS && now > stamp + PATH_IDLE_MS)
 			path_free(p);
 	}
 	if (rx != a->data_rx) {
 		a->data_rx = rx;
 		a->data_rx_ms = now;
 	}
-	if (now - a->sign_ms > a->d->conf->timers.inactivity && now - a->data_rx_ms > a->d->conf->timers.inactivity) {
+	if (now - a->sign_ms > a->d->conf->timers.inactivity &&
+	    now - a->data_rx_ms > a->d->conf->timers.inactivity) {
 		log_info("%s: no sign for the inactivity time: its resources are freed", a->name);
 		a->doomed = true;
 	}
@@ -335,7 +346,8 @@ int anchor_start(struct daemon *d)
 		if (!d->assocs[i])
 			continue;
 		if (!mobile_named(d, d->assocs[i]->name)) {
-			log_info("%s: no longer configured: its resources are freed", d->assocs[i]->name);
+			log_info("%s: no longer configured: its resources are freed",
+				 d->assocs[i]->name);
 			assoc_free(d->assocs[i]);
 			continue;
 		}
@@ -356,8 +368,8 @@ int anchor_start(struct daemon *d)
 
 		ret = netlink_add_route(d->netlink, &p->addr, p->len, d->tun_ifindex, NULL, 0);
 		if (ret) {
-			log_error("no route for pool %s/%u to %s: %s", addr_format(&p->addr, text), p->len,
-				  d->conf->device, strerror(-ret));
+			log_error("no route for pool %s/%u to %s: %s", addr_format(&p->addr, text),
+				  p->len, d->conf->device, strerror(-ret));
 			return ret;
 		}
 	}
@@ -365,8 +377,9 @@ int anchor_start(struct daemon *d)
 	for (size_t i = 0; !ret && i < d->conf->point_count; i++) {
 		ret = tls_server_listen(d->tls, &d->conf->points[i], d->conf->port);
 		if (ret)
-			log_error("cannot listen on %s port %u: %s", addr_format(&d->conf->points[i], text),
-				  d->conf->port, strerror(-ret));
+			log_error("cannot listen on %s port %u: %s",
+				  addr_format(&d->conf->points[i], text), d->conf->port,
+				  strerror(-ret));
 	}
 	return ret;
 }

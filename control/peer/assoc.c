@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Timers: retry (max(2 × RTT, 20 ms), doubling to 1 s), switch timeout (conf.timers.switching), drain
- * (conf.timers.drain), grace of the path left (conf.timers.grace). */
+/* Timers: retry (max(2 × RTT, 20 ms), doubling to 1 s), switch timeout (conf.timers.switching),
+ * drain (conf.timers.drain), grace of the path left (conf.timers.grace). */
 #include "control/peer/assoc.h"
 
 #include <bpf/bpf.h>
@@ -17,9 +17,9 @@
 #include "control/log.h"
 #include "control/path/pump.h"
 
-#define RETRY_MIN_US 20000u
+#define RETRY_MIN_US   20000u
 #define RETRY_BLIND_US 100000u
-#define RETRY_MAX_US 1000000u
+#define RETRY_MAX_US   1000000u
 
 /* ---- life -------------------------------------------------------------- */
 
@@ -85,7 +85,8 @@ struct assoc *assoc_adopt(struct daemon *d, uint32_t index)
 
 		if (!d->path_map[slot].used || d->path_map[slot].assoc != index)
 			continue;
-		key = (struct peer_key){.peer = d->path_map[slot].peer, .local = d->path_map[slot].local};
+		key = (struct peer_key){.peer = d->path_map[slot].peer,
+					.local = d->path_map[slot].local};
 		if (bpf_map_lookup_elem(loader_map_fd(d->loader, LOADER_PEERS), &key, &val) ||
 		    val.path != slot) {
 			d->path_map[slot].used = 0;
@@ -97,7 +98,8 @@ struct assoc *assoc_adopt(struct daemon *d, uint32_t index)
 		else if (p && p->accepted)
 			p->grace_ms = clock_ms() + d->conf->timers.grace;
 	}
-	/* The daemon before us may have died while it held packets: they are lost, those to come are not. */
+	/* The daemon before us may have died while it held packets: they are lost, those to come
+	 * are not. */
 	if (HF_ROUTE_MODE(v->route) == HF_MODE_PARK && a->current)
 		assoc_route(a, a->current, HF_MODE_ACTIVE);
 	return a;
@@ -148,10 +150,12 @@ void assoc_route(struct assoc *a, const struct path *p, enum hf_mode mode)
 	__u64 *route = &a->d->assoc_map[a->index].route;
 	uint64_t old = __atomic_load_n(route, __ATOMIC_RELAXED);
 
-	__atomic_store_n(route, HF_ROUTE(p ? p->slot : 0, mode, HF_ROUTE_GEN(old) + 1), __ATOMIC_RELEASE);
+	__atomic_store_n(route, HF_ROUTE(p ? p->slot : 0, mode, HF_ROUTE_GEN(old) + 1),
+			 __ATOMIC_RELEASE);
 }
 
-static int set_host(struct assoc *a, struct hf_addr *now, struct hf_addr *map, const struct hf_addr *want)
+static int set_host(struct assoc *a, struct hf_addr *now, struct hf_addr *map,
+		    const struct hf_addr *want)
 {
 	int fd = loader_map_fd(a->d->loader, LOADER_HOSTS);
 	struct host_val val = {.assoc = a->index, .role = a->role};
@@ -177,7 +181,8 @@ void assoc_connected(struct assoc *a, struct proto_keys *keys, uint32_t peer_ind
 {
 	uint64_t now = clock_us();
 
-	/* Nothing of the epoch before is opened any more: switch ids start anew, and an old one would look new. */
+	/* Nothing of the epoch before is opened any more: switch ids start anew, and an old one
+	 * would look new. */
 	proto_keys_free(a->keys);
 	a->keys = keys;
 	a->peer_index = peer_index;
@@ -204,7 +209,8 @@ void assoc_connected(struct assoc *a, struct proto_keys *keys, uint32_t peer_ind
 
 /* ---- messages ---------------------------------------------------------- */
 
-void assoc_send(struct assoc *a, struct path *p, enum wire_type type, uint64_t nonce, uint64_t echo_us)
+void assoc_send(struct assoc *a, struct path *p, enum wire_type type, uint64_t nonce,
+		uint64_t echo_us)
 {
 	struct wire_datagram out;
 	struct wire_body body = {
@@ -258,8 +264,9 @@ static void report_done(struct assoc *a)
 	if (!a->current)
 		return;
 	log_info("%s: %s switch to %s - %s done in %u.%03u ms, %" PRIu64 " packets parked", a->name,
-		 a->last_switch, addr_format(&a->current->local, local), addr_format(&a->current->peer, peer),
-		 a->last_switch_us / 1000, a->last_switch_us % 1000, a->switch_parked);
+		 a->last_switch, addr_format(&a->current->local, local),
+		 addr_format(&a->current->peer, peer), a->last_switch_us / 1000,
+		 a->last_switch_us % 1000, a->switch_parked);
 	ctl_publish_switch(a->d, a);
 	if (a->role == HF_ROLE_MOBILE)
 		hook_run(a->d->conf->hook_arrive, a, a->left, a->current);
@@ -280,7 +287,8 @@ static bool drained(const struct assoc *a)
 
 	if (!p)
 		return true;
-	behind = (int64_t)(a->fence - __atomic_load_n(&path_stamps(p)->rx_packets, __ATOMIC_RELAXED));
+	behind = (int64_t)(a->fence -
+			   __atomic_load_n(&path_stamps(p)->rx_packets, __ATOMIC_RELAXED));
 	return behind <= p->missing;
 }
 
@@ -322,7 +330,8 @@ static void perform(struct assoc *a, uint32_t actions, enum switch_event cause)
 		for (size_t s = 0; s < sizeof(sends) / sizeof(sends[0]); s++) {
 			if (sends[s].action != i)
 				continue;
-			assoc_send(a, sends[s].on_target ? a->target : a->current, sends[s].type, 0, 0);
+			assoc_send(a, sends[s].on_target ? a->target : a->current, sends[s].type, 0,
+				   0);
 			start_retry(a, cause, now);
 		}
 		switch (i) {
@@ -358,7 +367,7 @@ static void perform(struct assoc *a, uint32_t actions, enum switch_event cause)
 				a->left = a->current;
 			a->current = a->target;
 			a->target = NULL;
-			a->wanted_ifindex = 0;
+			a->wanted[0] = 0;
 			/* What is parked goes first: UNPARK makes it active. */
 			assoc_route(a, a->current,
 				    actions & SWITCH_DO(UNPARK) ? HF_MODE_PARK : HF_MODE_ACTIVE);
@@ -383,13 +392,15 @@ static void perform(struct assoc *a, uint32_t actions, enum switch_event cause)
 			report_done(a);
 			break;
 		case SWITCH_ACTION_BIT_FAIL:
-			log_warning("%s: the switch failed: no answer on any path; connecting anew", a->name);
+			log_warning("%s: the switch failed: no answer on any path; connecting anew",
+				    a->name);
 			a->state = ASSOC_APART;
 			a->target = NULL;
 			mobile_connect(a);
 			break;
 		case SWITCH_ACTION_BIT_CLEAN_UP:
-			log_warning("%s: gone for longer than the switch timeout: disconnected, its resources are freed",
+			log_warning("%s: gone for longer than the switch timeout: disconnected, "
+				    "its resources are freed",
 				    a->name);
 			a->doomed = true;
 			break;
@@ -436,7 +447,8 @@ void assoc_feed(struct assoc *a, struct switch_input in)
 	perform(a, actions, in.event);
 	if (a->feed_usable) {
 		a->feed_usable = false;
-		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE, .usable = true});
+		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE,
+						    .usable = true});
 	}
 	daemon_wake(a->d);
 }
@@ -572,7 +584,8 @@ void assoc_receive(struct daemon *d, const void *data, size_t len, const struct 
 	reason = proto_consume_datagram(a->keys, data, &body);
 	if (reason)
 		goto refuse;
-	/* A datagram that somebody took and sent on from elsewhere must not move the association. */
+	/* A datagram that somebody took and sent on from elsewhere must not move the association.
+	 */
 	if (!addr_equal(&body.from, &ends->peer)) {
 		reason = HF_REASON_CTL_ADDRESS;
 		goto refuse;
@@ -601,7 +614,8 @@ static void path_died(struct assoc *a, struct path *p)
 	/* once a target was told of, its death counts; until then that of the path in use */
 	if (p != (sent ? a->target : a->current) || !a->keys)
 		return;
-	log_info("%s: the path over %s does not answer", a->name, l ? l->name : "an interface that is gone");
+	log_info("%s: the path over %s does not answer", a->name,
+		 l ? l->name : "an interface that is gone");
 	if (a->role == HF_ROLE_ANCHOR) {
 		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE});
 		return;
@@ -625,15 +639,19 @@ void assoc_tick(struct assoc *a, uint64_t now_us)
 		} else if (news == PATH_CAME_BACK) {
 			if (p == a->current)
 				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_REGAIN});
-			if (a->role == HF_ROLE_MOBILE && a->sm.state == SWITCH_PATH_LOST && p->present) {
+			if (a->role == HF_ROLE_MOBILE && a->sm.state == SWITCH_PATH_LOST &&
+			    p->present) {
 				a->target = p;
-				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE, .usable = true});
+				assoc_feed(a,
+					   (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE,
+								 .usable = true});
 			}
 		}
 	}
 	if (a->draining && (drained(a) || now_us >= a->drain_us)) {
 		if (!drained(a))
-			log_debug("%s: fence: %" PRIu64 " counted, %" PRIu64 " came, going on", a->name, a->fence,
+			log_debug("%s: fence: %" PRIu64 " counted, %" PRIu64 " came, going on",
+				  a->name, a->fence,
 				  a->current ? (uint64_t)path_stamps(a->current)->rx_packets : 0);
 		a->draining = false;
 		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_DRAIN});
@@ -653,8 +671,9 @@ void assoc_tick(struct assoc *a, uint64_t now_us)
 		a->expire_us = 0;
 		if (a->role == HF_ROLE_MOBILE)
 			a->target = mobile_choose(a, NULL);
-		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_EXPIRE,
-						    .usable = a->role == HF_ROLE_MOBILE && a->target});
+		assoc_feed(a,
+			   (struct switch_input){.event = SWITCH_EVENT_EXPIRE,
+						 .usable = a->role == HF_ROLE_MOBILE && a->target});
 	}
 	if (a->role == HF_ROLE_MOBILE)
 		mobile_tick(a, now_us);
@@ -668,8 +687,9 @@ uint64_t assoc_next_us(const struct assoc *a, uint64_t now_us, uint64_t max)
 
 	if (a->draining)
 		return 1000;
-	if (a->sm.state > SWITCH_SETTLED || (a->current && (a->current->asked || a->current->waiting_us ||
-							     path_busy(a->current, now_us))))
+	if (a->sm.state > SWITCH_SETTLED ||
+	    (a->current &&
+	     (a->current->asked || a->current->waiting_us || path_busy(a->current, now_us))))
 		next = 10000;
 	if (a->retry_us && a->retry_us > now_us && a->retry_us - now_us < next)
 		next = a->retry_us - now_us;

@@ -7,6 +7,7 @@
 #ifndef HOLDFAST_ASSOC_H
 #define HOLDFAST_ASSOC_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,9 +23,9 @@ struct tls_client;
 struct udp_ends;
 
 enum assoc_state {
-	ASSOC_APART,     /* mobile: no keys; CONNECT under way or waited for */
+	ASSOC_APART, /* mobile: no keys; CONNECT under way or waited for */
 	ASSOC_CONNECTED,
-	ASSOC_ENDING,    /* DISCONNECT sent */
+	ASSOC_ENDING, /* DISCONNECT sent */
 };
 
 struct assoc {
@@ -42,10 +43,11 @@ struct assoc {
 	struct switch_machine sm;
 	struct path *paths;
 	uint32_t path_count;
-	struct path *current; /* our outgoing data takes it */
-	struct path *target;  /* of the switch under way */
-	struct path *left;    /* current until the last switch */
-	uint32_t wanted_ifindex; /* mobile: the user named it for this switch; 0: any */
+	struct path *current;  /* our outgoing data takes it */
+	struct path *target;   /* of the switch under way */
+	struct path *left;     /* current until the last switch */
+	char wanted[IFNAMSIZ]; /* mobile: uplink that the user asked for, which may not be there
+				  yet; "" any */
 
 	uint64_t retry_us; /* 0: no timer */
 	uint32_t retry_count;
@@ -57,14 +59,15 @@ struct assoc {
 
 	uint64_t alive_ms;     /* mobile: ALIVE sent */
 	uint64_t alive_ack_ms; /* mobile: last sign of the anchor's daemon */
-	uint64_t silent_ms;    /* mobile: since when ALIVE is not answered; older than alive_ack_ms: it is */
-	uint64_t sign_ms;      /* last authentic datagram */
-	uint64_t data_rx;      /* anchor: for the inactivity timeout */
+	uint64_t silent_ms; /* mobile: since when ALIVE is not answered; older than alive_ack_ms: it
+			       is */
+	uint64_t sign_ms;   /* last authentic datagram */
+	uint64_t data_rx;   /* anchor: for the inactivity timeout */
 	uint64_t data_rx_ms;
-	bool doomed;           /* to be freed at the next tick */
-	bool feed_usable;      /* events that an action brought about */
+	bool doomed;      /* to be freed at the next tick */
+	bool feed_usable; /* events that an action brought about */
 	bool feed_drain;
-	struct path *rx_path;  /* on which the message being handled came */
+	struct path *rx_path; /* on which the message being handled came */
 
 	/* mobile */
 	const struct conf_anchor *anchor;
@@ -105,7 +108,8 @@ int assoc_set_hosts(struct assoc *a, const struct hf_addr *host4, const struct h
 void assoc_connected(struct assoc *a, struct proto_keys *keys, uint32_t peer_index, uint32_t epoch,
 		     struct path *p);
 
-void assoc_send(struct assoc *a, struct path *p, enum wire_type type, uint64_t nonce, uint64_t echo_us);
+void assoc_send(struct assoc *a, struct path *p, enum wire_type type, uint64_t nonce,
+		uint64_t echo_us);
 void assoc_feed(struct assoc *a, struct switch_input in);
 void assoc_receive(struct daemon *d, const void *data, size_t len, const struct udp_ends *ends);
 void assoc_tick(struct assoc *a, uint64_t now_us);
@@ -116,20 +120,23 @@ uint64_t assoc_next_us(const struct assoc *a, uint64_t now_us, uint64_t max);
 int mobile_start(struct daemon *d);
 /* Interfaces or addresses changed: paths follow. */
 void mobile_points_changed(struct daemon *d);
-/* Best path to go to, NULL if there is none. `avoid` (NULL: none) only when nothing else is there. */
+/* Best path to go to, NULL if there is none. `avoid` (NULL: none) only when nothing else is there.
+ */
 struct path *mobile_choose(struct assoc *a, const struct path *avoid);
 /* `lost` is dead: the machine is told, with another path to go to if there is one. */
 void mobile_lose(struct assoc *a, const struct path *lost);
 void mobile_tick(struct assoc *a, uint64_t now_us);
 void mobile_connect(struct assoc *a);
 /* 0, or negative errno and one sentence. */
-int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, char *err, size_t len);
+int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, char *err,
+		  size_t len);
 bool mobile_usable(const struct path *p);
 
 /* ---- anchor.c ---- */
 int anchor_start(struct daemon *d);
 void anchor_stop(struct daemon *d);
-/* The path of these two addresses, made if it is new. `ifindex` 0: where the local address is. NULL: no room. */
+/* The path of these two addresses, made if it is new. `ifindex` 0: where the local address is.
+ * NULL: no room. */
 struct path *anchor_path(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
 			 uint32_t ifindex);
 void anchor_routes_changed(struct daemon *d);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The mobile's side: paths follow interfaces and addresses (N7, N8), CONNECT (N4, M1), which path to
- * take (M3). Timers: ALIVE and PATH_HELLO (conf.timers.alive), CONNECT (500 ms, doubling to 5 s). */
+/* The mobile's side: paths follow interfaces and addresses (N7, N8), CONNECT (N4, M1), which path
+ * to take (M3). Timers: ALIVE and PATH_HELLO (conf.timers.alive), CONNECT (500 ms, doubling to 5
+ * s). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +16,14 @@
 #include "control/peer/assoc.h"
 #include "control/service.h"
 
-#define CONNECT_TIMEOUT_MS 3000u
-#define CONNECT_PAUSE_MS 500u
+#define CONNECT_TIMEOUT_MS   3000u
+#define CONNECT_PAUSE_MS     500u
 #define CONNECT_PAUSE_MAX_MS 5000u
-#define HELLO_EAGER_MS 250u
-#define ALIVE_AGAIN_MS 500u
-#define SILENT_MS 1900u /* ALIVE sent four times, no answer */
-/* A switch that got no answer for so long: the anchor may have forgotten us, so CONNECT beside it. */
+#define HELLO_EAGER_MS       250u
+#define ALIVE_AGAIN_MS       500u
+#define SILENT_MS            1900u /* ALIVE sent four times, no answer */
+/* A switch that got no answer for so long: the anchor may have forgotten us, so CONNECT beside it.
+ */
 #define DOUBT_US 1000000u
 
 /* ---- paths ------------------------------------------------------------- */
@@ -96,7 +98,8 @@ bool mobile_usable(const struct path *p)
 	return p->present && p->health != PATH_DEAD;
 }
 
-/* Lower is better, each line before the next: not the one to avoid, known to work, not tried in vain, cheap. */
+/* Lower is better, each line before the next: not the one to avoid, known to work, not tried in
+ * vain, cheap. */
 static uint64_t rank_of(const struct path *p, const struct path *avoid)
 {
 	uint64_t rank = p == avoid;
@@ -108,10 +111,11 @@ static uint64_t rank_of(const struct path *p, const struct path *avoid)
 
 struct path *mobile_choose(struct assoc *a, const struct path *avoid)
 {
+	const struct netlink_link *wanted = *a->wanted ? daemon_link_named(a->d, a->wanted) : NULL;
 	struct path *best = NULL;
 
 	for (struct path *p = a->paths; p; p = p->next) {
-		if (!mobile_usable(p) || (a->wanted_ifindex && p->ifindex != a->wanted_ifindex))
+		if (!mobile_usable(p) || (*a->wanted && (!wanted || p->ifindex != wanted->ifindex)))
 			continue;
 		/* a planned switch has left it for good, whatever it looks like */
 		if (a->sm.state == SWITCH_OLD_LEFT && p == a->current)
@@ -119,9 +123,9 @@ struct path *mobile_choose(struct assoc *a, const struct path *avoid)
 		if (!best || rank_of(p, avoid) < rank_of(best, avoid))
 			best = p;
 	}
-	if (!best && a->wanted_ifindex && a->sm.state != SWITCH_OLD_LEFT) {
+	if (!best && *a->wanted && a->sm.state != SWITCH_OLD_LEFT) {
 		/* the user's choice failed: rather any than none */
-		a->wanted_ifindex = 0;
+		a->wanted[0] = 0;
 		return mobile_choose(a, avoid);
 	}
 	return best;
@@ -132,7 +136,8 @@ void mobile_lose(struct assoc *a, const struct path *lost)
 	a->target = mobile_choose(a, lost);
 	if (a->target == lost && a->target && a->target->health == PATH_DEAD)
 		a->target = NULL;
-	assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE, .usable = a->target != NULL});
+	assoc_feed(a,
+		   (struct switch_input){.event = SWITCH_EVENT_LOSE, .usable = a->target != NULL});
 }
 
 static void points_changed(struct assoc *a)
@@ -147,14 +152,16 @@ static void points_changed(struct assoc *a)
 			log_info("%s: the address in use is gone", a->name);
 			mobile_lose(a, a->current);
 		} else if (target_was && a->target && !a->target->present &&
-			 (a->sm.state == SWITCH_STEP2_SENT || a->sm.state == SWITCH_UNEXPECTED_SENT)) {
+			   (a->sm.state == SWITCH_STEP2_SENT ||
+			    a->sm.state == SWITCH_UNEXPECTED_SENT)) {
 			mobile_lose(a, a->target);
 		}
 		if (a->sm.state == SWITCH_OLD_LEFT || a->sm.state == SWITCH_PATH_LOST) {
 			a->target = mobile_choose(a, a->current);
 			if (a->target)
-				assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE,
-								    .usable = true});
+				assoc_feed(a,
+					   (struct switch_input){.event = SWITCH_EVENT_PATH_USABLE,
+								 .usable = true});
 		}
 	} else if (!a->tls) {
 		a->connect_ms = 0;
@@ -213,8 +220,8 @@ static int take_hosts(struct assoc *a, const struct connect_reply *r)
 	return ret;
 }
 
-/* Host routes to the servers, with the inner address as preferred source; those of servers that are no longer
- * served go. */
+/* Host routes to the servers, with the inner address as preferred source; those of servers that are
+ * no longer served go. */
 static void set_routes(struct assoc *a)
 {
 	struct daemon *d = a->d;
@@ -231,10 +238,12 @@ static void set_routes(struct assoc *a)
 		src = addr_is_v4(&s->val.addr) ? &a->host4 : &a->host6;
 		if (addr_is_zero(src))
 			continue;
-		ret = netlink_add_route(d->netlink, &s->val.addr, addr_bits(&s->val.addr), d->tun_ifindex, src, 0);
+		ret = netlink_add_route(d->netlink, &s->val.addr, addr_bits(&s->val.addr),
+					d->tun_ifindex, src, 0);
 		if (ret)
-			log_warning("%s: no route to %s by %s: %s", a->name, addr_format(&s->val.addr, text),
-				    d->conf->device, strerror(-ret));
+			log_warning("%s: no route to %s by %s: %s", a->name,
+				    addr_format(&s->val.addr, text), d->conf->device,
+				    strerror(-ret));
 	}
 }
 
@@ -264,12 +273,14 @@ static void take_services(struct assoc *a, const struct connect_reply *r)
 	}
 	ret = services_set(d, a->index + 1, a->index, r->services, r->service_count);
 	if (ret)
-		log_warning("%s: %d of its services are not used: another association has the same server", a->name,
-			    ret);
+		log_warning("%s: %d of its services are not used: another association has the same "
+			    "server",
+			    a->name, ret);
 	set_routes(a);
 	for (size_t i = 0; i < count; i++)
 		if (!served(d, &before[i]))
-			netlink_del_route(d->netlink, &before[i], addr_bits(&before[i]), d->tun_ifindex);
+			netlink_del_route(d->netlink, &before[i], addr_bits(&before[i]),
+					  d->tun_ifindex);
 	free(before);
 }
 
@@ -285,7 +296,8 @@ static void add_points(struct assoc *a, const struct connect_reply *r)
 	}
 }
 
-static void connected(void *arg, int error, struct connect_reply *r, const uint8_t *exported, const char *why)
+static void connected(void *arg, int error, struct connect_reply *r, const uint8_t *exported,
+		      const char *why)
 {
 	struct assoc *a = arg;
 	struct path *p = a->connect_path;
@@ -302,7 +314,8 @@ static void connected(void *arg, int error, struct connect_reply *r, const uint8
 		if (error)
 			snprintf(text, sizeof(text), "%s", why);
 		else
-			snprintf(text, sizeof(text), "refused: %s", connect_refusal_text(r->refusal));
+			snprintf(text, sizeof(text), "refused: %s",
+				 connect_refusal_text(r->refusal));
 		trouble(a, text);
 		if (p)
 			p->refused++;
@@ -315,8 +328,8 @@ static void connected(void *arg, int error, struct connect_reply *r, const uint8
 	}
 	ret = take_hosts(a, r);
 	if (ret) {
-		log_error("%s: the inner address cannot be set on %s: %s", a->name, a->d->conf->device,
-			  strerror(-ret));
+		log_error("%s: the inner address cannot be set on %s: %s", a->name,
+			  a->d->conf->device, strerror(-ret));
 		pause_connect(a);
 		return;
 	}
@@ -330,7 +343,8 @@ static void connected(void *arg, int error, struct connect_reply *r, const uint8
 	a->connect_tries = 0;
 	add_points(a, r);
 	assoc_connected(a, keys, r->assoc, r->epoch, p);
-	log_info("%s: connected from %s, inner address %s%s%s, %u services", a->name, addr_format(&p->local, local),
+	log_info("%s: connected from %s, inner address %s%s%s, %u services", a->name,
+		 addr_format(&p->local, local),
 		 addr_is_zero(&r->host4) ? "" : addr_format(&r->host4, host4),
 		 addr_is_zero(&r->host4) || addr_is_zero(&r->host6) ? "" : " ",
 		 addr_is_zero(&r->host6) ? "" : addr_format(&r->host6, host6), r->service_count);
@@ -367,7 +381,8 @@ void mobile_connect(struct assoc *a)
 		return;
 	if (!p) {
 		trouble(a, "no uplink has an address and a route to the anchor");
-		a->connect_ms = clock_ms() + CONNECT_PAUSE_MAX_MS; /* or as soon as netlink says so */
+		a->connect_ms =
+			clock_ms() + CONNECT_PAUSE_MAX_MS; /* or as soon as netlink says so */
 		return;
 	}
 	request.from = p->local;
@@ -431,7 +446,9 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 			greet(a, p, now_us);
 	/* once a period; more often while it is not answered */
 	if (a->current && a->current->present &&
-	    now - a->alive_ms >= (a->alive_ack_ms < a->alive_ms && alive > ALIVE_AGAIN_MS ? ALIVE_AGAIN_MS : alive)) {
+	    now - a->alive_ms >= (a->alive_ack_ms < a->alive_ms && alive > ALIVE_AGAIN_MS
+					  ? ALIVE_AGAIN_MS
+					  : alive)) {
 		if (a->alive_ack_ms >= a->alive_ms)
 			a->silent_ms = now;
 		a->alive_ms = now;
@@ -441,7 +458,8 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 	}
 	/* Probes are answered, sealed datagrams are not: the anchor's daemon has lost our keys. */
 	if (!a->tls && now >= a->connect_ms && a->sm.state == SWITCH_SETTLED &&
-	    a->alive_ack_ms < a->silent_ms && now - a->silent_ms > SILENT_MS && a->current && a->current->health == PATH_ALIVE)
+	    a->alive_ack_ms < a->silent_ms && now - a->silent_ms > SILENT_MS && a->current &&
+	    a->current->health == PATH_ALIVE)
 		mobile_connect(a);
 	if (!a->tls && now >= a->connect_ms &&
 	    (a->sm.state == SWITCH_PATH_LOST || a->sm.state == SWITCH_UNEXPECTED_SENT) &&
@@ -449,7 +467,8 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 		mobile_connect(a);
 }
 
-int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, char *err, size_t len)
+int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, char *err,
+		  size_t len)
 {
 	const struct netlink_link *l = NULL;
 	struct path *best = NULL;
@@ -459,39 +478,48 @@ int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, c
 		return -ENOTCONN;
 	}
 	if (a->sm.state != SWITCH_SETTLED) {
-		snprintf(err, len, "%s: a switch is under way (%s)", a->name, switch_state_name(a->sm.state));
+		snprintf(err, len, "%s: a switch is under way (%s)", a->name,
+			 switch_state_name(a->sm.state));
 		return -EBUSY;
 	}
 	if (ifname) {
 		size_t i;
 
-		for (i = 0; i < a->d->conf->uplink_count && strcmp(a->d->conf->uplinks[i].ifname, ifname); i++)
+		for (i = 0;
+		     i < a->d->conf->uplink_count && strcmp(a->d->conf->uplinks[i].ifname, ifname);
+		     i++)
 			;
 		if (i == a->d->conf->uplink_count) {
-			snprintf(err, len, "'%s' is no uplink: the configuration has no section [uplink %s]", ifname,
-				 ifname);
+			snprintf(err, len,
+				 "'%s' is no uplink: the configuration has no section [uplink %s]",
+				 ifname, ifname);
 			return -EINVAL;
 		}
 		l = daemon_link_named(a->d, ifname);
 	}
 	for (struct path *p = a->paths; p; p = p->next) {
-		if (!mobile_usable(p) || p == a->current || (ifname && (!l || p->ifindex != l->ifindex)))
+		if (!mobile_usable(p) || p == a->current ||
+		    (ifname && (!l || p->ifindex != l->ifindex)))
 			continue;
 		if (!best || rank_of(p, NULL) < rank_of(best, NULL))
 			best = p;
 	}
 	if (!best && make_before_break) {
 		if (ifname && a->current && l && a->current->ifindex == l->ifindex)
-			snprintf(err, len, "%s uses %s already and it has no other address", a->name, ifname);
+			snprintf(err, len, "%s uses %s already and it has no other address",
+				 a->name, ifname);
 		else
 			snprintf(err, len,
-				 "no other path is usable now%s%s; with --break the switch waits for one to appear",
+				 "no other path is usable now%s%s; with --break the switch waits "
+				 "for one to appear",
 				 ifname ? " over " : "", ifname ? ifname : "");
 		return -ENETUNREACH;
 	}
 	a->target = best;
-	a->wanted_ifindex = l ? l->ifindex : 0;
-	assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PLAN, .mbb = make_before_break, .usable = best != NULL});
+	snprintf(a->wanted, sizeof(a->wanted), "%s", ifname ? ifname : "");
+	assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_PLAN,
+					    .mbb = make_before_break,
+					    .usable = best != NULL});
 	return 0;
 }
 

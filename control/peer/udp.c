@@ -70,7 +70,8 @@ int udp_send(const struct udp *u, const struct udp_ends *ends, const void *data,
 	struct iovec iov = {(void *)data, len};
 	struct sockaddr_storage to;
 	socklen_t to_len;
-	struct msghdr m = {.msg_name = &to, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf};
+	struct msghdr m = {
+		.msg_name = &to, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf};
 	struct cmsghdr *c;
 	bool v4 = addr_is_v4(&ends->peer);
 	int fd = v4 ? u->fd4 : u->fd6;
@@ -110,8 +111,12 @@ ssize_t udp_receive(int fd, void *data, size_t size, struct udp_ends *ret)
 	char control[256];
 	struct iovec iov = {data, size};
 	struct sockaddr_storage from;
-	struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
-			   .msg_control = control, .msg_controllen = sizeof(control)};
+	struct msghdr m = {.msg_name = &from,
+			   .msg_namelen = sizeof(from),
+			   .msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
 	struct udp_ends ends = {0};
 	ssize_t n;
 

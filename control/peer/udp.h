@@ -12,7 +12,7 @@
 
 struct udp {
 	int fd4;
-	int fd6; /* -1 where the kernel has no IPv6 */
+	int fd6;       /* -1 where the kernel has no IPv6 */
 	uint16_t port; /* host order, ours and the peer's */
 };
 
@@ -27,11 +27,12 @@ struct udp_ends {
 int udp_open(uint16_t port, struct udp *ret);
 void udp_close(struct udp *u);
 
-/* From ends->local out of ends->ifindex to ends->peer. 0 or negative errno; what the kernel says about
- * routes and links (-ENETUNREACH, -EADDRNOTAVAIL, ...) tells that the path is not there. */
+/* From ends->local out of ends->ifindex to ends->peer. 0 or negative errno; what the kernel says
+ * about routes and links (-ENETUNREACH, -EADDRNOTAVAIL, ...) tells that the path is not there. */
 int udp_send(const struct udp *u, const struct udp_ends *ends, const void *data, size_t len);
 
-/* One datagram; its whole length is returned even if it was cut to `size`; -EAGAIN when there is none. */
+/* One datagram; its whole length is returned even if it was cut to `size`; -EAGAIN when there is
+ * none. */
 ssize_t udp_receive(int fd, void *data, size_t size, struct udp_ends *ret);
 
 #endif

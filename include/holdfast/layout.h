@@ -16,23 +16,23 @@
 #include <linux/types.h>
 #endif
 
-#define HF_LAYOUT_MAGIC 0x31464c48u /* "HLF1" */
+#define HF_LAYOUT_MAGIC   0x31464c48u /* "HLF1" */
 #define HF_LAYOUT_VERSION 1
 
-#define HF_ASSOCS_MAX 4096u
-#define HF_PATHS_MAX 16384u
-#define HF_HOSTS_MAX 8192u
-#define HF_SERVICES_MAX 4096u
-#define HF_PEERS_MAX 32768u
-#define HF_FRAGS_MAX 4096u
-#define HF_ECHOES_MAX 8192u
-#define HF_FLOWS_DEFAULT 262144u
-#define HF_EVENTS_BYTES (256u * 1024u)
-#define HF_NAME_LEN 32
+#define HF_ASSOCS_MAX     4096u
+#define HF_PATHS_MAX      16384u
+#define HF_HOSTS_MAX      8192u
+#define HF_SERVICES_MAX   4096u
+#define HF_PEERS_MAX      32768u
+#define HF_FRAGS_MAX      4096u
+#define HF_ECHOES_MAX     8192u
+#define HF_FLOWS_DEFAULT  262144u
+#define HF_EVENTS_BYTES   (256u * 1024u)
+#define HF_NAME_LEN       32
 
 /* skb->tc_index on hf0: what tc programs tell each other about a packet */
 #define HF_TC_DECODED 0x4844u /* decode put it into hf0: leave it alone */
-#define HF_TC_PUNT 0x4850u    /* for the daemon: let it into the TUN */
+#define HF_TC_PUNT    0x4850u /* for the daemon: let it into the TUN */
 
 /* ICMP echo has one identifier where TCP and UDP have two ports: a service of
  * protocol ICMP owns a block of this many outer identifiers, and its "emulator
@@ -81,8 +81,8 @@ struct service_key {
 
 /* map "emulators": HASH, outer anchor-side port -> index into "service_table" */
 struct emulator_key {
-	__u32 scope;  /* 0 at an anchor; at a mobile the association's index + 1 */
-	__be16 port;  /* ICMP echo: identifier with the low 8 bits cleared */
+	__u32 scope; /* 0 at an anchor; at a mobile the association's index + 1 */
+	__be16 port; /* ICMP echo: identifier with the low 8 bits cleared */
 	__u8 proto;
 	__u8 pad;
 };
@@ -114,7 +114,7 @@ enum hf_mode {
 struct assoc_val {
 	/* written by user space */
 	__u64 route;
-	__u32 scope; /* key of "emulators" */
+	__u32 scope;     /* key of "emulators" */
 	__u32 max_flows; /* 0: no limit but the map's */
 	__u32 epoch;
 	__u8 role; /* enum hf_role */
@@ -130,11 +130,11 @@ struct assoc_val {
 	__u8 pad4[56];
 };
 
-#define HF_ROUTE(path, mode, gen) \
+#define HF_ROUTE(path, mode, gen)                                                                  \
 	((__u64)(__u32)(path) | ((__u64)(__u16)(mode) << 32) | ((__u64)(__u16)(gen) << 48))
 #define HF_ROUTE_PATH(route) ((__u32)(route))
 #define HF_ROUTE_MODE(route) ((__u16)((route) >> 32))
-#define HF_ROUTE_GEN(route) ((__u16)((route) >> 48))
+#define HF_ROUTE_GEN(route)  ((__u16)((route) >> 48))
 
 /*
  * map "paths": ARRAY, BPF_F_MMAPABLE. The first line is written before the
@@ -155,7 +155,7 @@ struct path_val {
 	struct hf_addr nexthop; /* of the path's family; zero: the kernel's FIB says */
 	/* written by the data plane when it sends; packets as on the wire (GSO counted whole) */
 	__u64 tx_packets;
-	__u64 tx_bytes; /* of the IP packets */
+	__u64 tx_bytes;   /* of the IP packets */
 	__u64 last_tx_ns; /* CLOCK_MONOTONIC, coarse */
 	__u8 pad2[40];
 	/* written by the data plane when it receives */
@@ -194,12 +194,12 @@ struct flow_key {
 #define HF_TCP_ACK 0x10u
 
 struct flow_val {
-	__u64 bytes_up;   /* mobile to correspondent, IP packets' bytes */
+	__u64 bytes_up; /* mobile to correspondent, IP packets' bytes */
 	__u64 bytes_down;
-	__u32 last_up;    /* ms, CLOCK_MONOTONIC, coarse, modulo 2^32 */
+	__u32 last_up; /* ms, CLOCK_MONOTONIC, coarse, modulo 2^32 */
 	__u32 last_down;
 	__u32 created;
-	__u8 tcp_up;      /* HF_TCP_* seen in that direction, ever */
+	__u8 tcp_up; /* HF_TCP_* seen in that direction, ever */
 	__u8 tcp_down;
 	__u8 flags;
 	__u8 pad;

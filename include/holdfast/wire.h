@@ -27,9 +27,9 @@
 
 /* ---- probes ------------------------------------------------------------ */
 
-#define WIRE_PROBE_MAGIC 0x48465031u /* "HFP1" */
+#define WIRE_PROBE_MAGIC   0x48465031u /* "HFP1" */
 #define WIRE_PROBE_REQUEST 1
-#define WIRE_PROBE_REPLY 2
+#define WIRE_PROBE_REPLY   2
 
 /* Answered only between the two addresses of a known path, by swapping
  * addresses and ports and setting kind: reply is as long as request. */
@@ -45,27 +45,27 @@ struct wire_probe {
 /* ---- datagrams --------------------------------------------------------- */
 
 #define WIRE_DATAGRAM_MAGIC 0x48464431u /* "HFD1" */
-#define WIRE_TAG_LEN 16
+#define WIRE_TAG_LEN        16
 
 /* Order is part of the wire format: new ones go to the end. N5 and N6 name the
  * switch messages. X(symbol, text) */
-#define WIRE_TYPES(X)                                                                      \
-	X(ALIVE, "ALIVE")                                                                  \
-	X(ALIVE_ACK, "ALIVE_ACK")                                                          \
-	X(PATH_HELLO, "PATH_HELLO")                                                        \
-	X(PATH_CHALLENGE, "PATH_CHALLENGE")                                                \
-	X(PATH_RESPONSE, "PATH_RESPONSE")                                                  \
-	X(PATH_VALID, "PATH_VALID")                                                        \
-	X(SWITCH_STEP1, "SWITCH_STEP1")                                                    \
-	X(ACK, "ACK")                                                                      \
-	X(LAST_MESSAGE, "LAST_MESSAGE_BEFORE_REDIRECTION")                                 \
-	X(OK_TO_REDIRECTION, "OK_TO_REDIRECTION")                                          \
-	X(CLIENT_READY, "CLIENT_SERVICES_READY_FOR_REDIRECTION")                           \
-	X(SERVER_READY, "SERVER_SERVICES_READY_FOR_REDIRECTION")                           \
-	X(SWITCH_STEP2, "SWITCH_STEP2")                                                    \
-	X(ALL_REDIRECTED, "ALL_REDIRECTED")                                                \
-	X(SWITCH_UNEXPECTED, "SWITCH_UNEXPECTED")                                          \
-	X(DISCONNECT, "DISCONNECT")                                                        \
+#define WIRE_TYPES(X)                                                                              \
+	X(ALIVE, "ALIVE")                                                                          \
+	X(ALIVE_ACK, "ALIVE_ACK")                                                                  \
+	X(PATH_HELLO, "PATH_HELLO")                                                                \
+	X(PATH_CHALLENGE, "PATH_CHALLENGE")                                                        \
+	X(PATH_RESPONSE, "PATH_RESPONSE")                                                          \
+	X(PATH_VALID, "PATH_VALID")                                                                \
+	X(SWITCH_STEP1, "SWITCH_STEP1")                                                            \
+	X(ACK, "ACK")                                                                              \
+	X(LAST_MESSAGE, "LAST_MESSAGE_BEFORE_REDIRECTION")                                         \
+	X(OK_TO_REDIRECTION, "OK_TO_REDIRECTION")                                                  \
+	X(CLIENT_READY, "CLIENT_SERVICES_READY_FOR_REDIRECTION")                                   \
+	X(SERVER_READY, "SERVER_SERVICES_READY_FOR_REDIRECTION")                                   \
+	X(SWITCH_STEP2, "SWITCH_STEP2")                                                            \
+	X(ALL_REDIRECTED, "ALL_REDIRECTED")                                                        \
+	X(SWITCH_UNEXPECTED, "SWITCH_UNEXPECTED")                                                  \
+	X(DISCONNECT, "DISCONNECT")                                                                \
 	X(DISCONNECT_ACK, "DISCONNECT_ACK")
 
 enum wire_type {
@@ -73,13 +73,13 @@ enum wire_type {
 #define WIRE_TYPE_ENUM(symbol, text) WIRE_##symbol,
 	WIRE_TYPES(WIRE_TYPE_ENUM)
 #undef WIRE_TYPE_ENUM
-	WIRE_TYPE_COUNT
+		WIRE_TYPE_COUNT
 };
 
 struct wire_header { /* in the clear, authenticated */
 	__be32 magic;
-	__be32 assoc;   /* receiver's index of the association */
-	__be32 epoch;   /* raised by every CONNECT */
+	__be32 assoc; /* receiver's index of the association */
+	__be32 epoch; /* raised by every CONNECT */
 	__be32 pad;
 	__be64 counter; /* never used twice with one key; also the AEAD nonce */
 };
@@ -108,15 +108,15 @@ struct wire_datagram {
 /* ---- CONNECT over TLS -------------------------------------------------- */
 
 #define WIRE_EXPORTER_LABEL "EXPORTER-holdfast-datagram-1"
-#define WIRE_KEY_LEN 32
-#define WIRE_IV_LEN 12
+#define WIRE_KEY_LEN        32
+#define WIRE_IV_LEN         12
 /* exporter output: mobile's key, anchor's key, mobile's IV, anchor's IV */
-#define WIRE_EXPORT_LEN (2 * WIRE_KEY_LEN + 2 * WIRE_IV_LEN)
+#define WIRE_EXPORT_LEN           (2 * WIRE_KEY_LEN + 2 * WIRE_IV_LEN)
 
-#define WIRE_CONNECT_MAGIC 0x48464331u /* "HFC1" */
-#define WIRE_CONNECT_FLOWS_MAX 1048576u
+#define WIRE_CONNECT_MAGIC        0x48464331u /* "HFC1" */
+#define WIRE_CONNECT_FLOWS_MAX    1048576u
 #define WIRE_CONNECT_SERVICES_MAX 4096u
-#define WIRE_CONNECT_POINTS_MAX 16u
+#define WIRE_CONNECT_POINTS_MAX   16u
 
 enum wire_connect_type {
 	WIRE_CONNECT = 1,
@@ -125,20 +125,20 @@ enum wire_connect_type {
 };
 
 /* X(symbol, text): why a CONNECT was refused */
-#define WIRE_REFUSALS(X)                                                          \
-	X(NONE, "not refused")                                                    \
-	X(VERSION, "the two ends speak different versions")                       \
-	X(FULL, "the anchor has no association left")                             \
-	X(POOL, "the anchor has no inner address left")                           \
-	X(FLOWS, "the anchor has no room for the flows announced")                \
-	X(TRANSLATED, "a device on the path changes addresses (NAT): not carried yet") \
+#define WIRE_REFUSALS(X)                                                                           \
+	X(NONE, "not refused")                                                                     \
+	X(VERSION, "the two ends speak different versions")                                        \
+	X(FULL, "the anchor has no association left")                                              \
+	X(POOL, "the anchor has no inner address left")                                            \
+	X(FLOWS, "the anchor has no room for the flows announced")                                 \
+	X(TRANSLATED, "a device on the path changes addresses (NAT): not carried yet")             \
 	X(MALFORMED, "the request was malformed")
 
 enum wire_refusal {
 #define WIRE_REFUSAL_ENUM(symbol, text) WIRE_REFUSAL_##symbol,
 	WIRE_REFUSALS(WIRE_REFUSAL_ENUM)
 #undef WIRE_REFUSAL_ENUM
-	WIRE_REFUSAL_COUNT
+		WIRE_REFUSAL_COUNT
 };
 
 /* mobile -> anchor; followed by `flows` records. The mobile's id is the TLS PSK identity. */

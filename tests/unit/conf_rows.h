@@ -116,9 +116,9 @@ static const struct row wrong_in_mobile_rows[] = {
 	{ANCHOR "[mobile a]\nkey = key\naddress = 10.77.0.5\n[mobile b]\nkey = other\naddress = 10.77.0.5\n", 0,
 	 "mobiles 'a' and 'b' have the same address"},
 	{ANCHOR "[mobile phone]\nid = phone\n", 11, "unknown key 'id' in section [mobile phone]"},
-	{ANCHOR "[mobile laptop]\nkey = key\n", 11, "section [mobile laptop] is there twice"},
-	{ANCHOR "[mobile a/b]\nkey = key\n", 11, "section [mobile a/b] needs a name: " NAME_RULE},
-	{ANCHOR "[mobile " X10 X10 X10 "xx]\nkey = key\n", 11,
+	{ANCHOR "[mobile laptop]\nkey = key\n", 10, "section [mobile laptop] is there twice"},
+	{ANCHOR "[mobile a/b]\nkey = key\n", 10, "section [mobile a/b] needs a name: " NAME_RULE},
+	{ANCHOR "[mobile " X10 X10 X10 "xx]\nkey = key\n", 10,
 	 "section [mobile " X10 X10 X10 "xx] needs a name: " NAME_RULE},
 };
 
@@ -146,7 +146,7 @@ static const struct row wrong_in_service_rows[] = {
 	{SERVICE "protocol = icmp\nserver = 10.9.0.11\nemulator = 4097\n", 0,
 	 "section [service s]: for icmp the emulator is the first of 256 identifiers and must be a multiple of 256"},
 	{SERVICE "port = 1\n", 11, "unknown key 'port' in section [service s]"},
-	{SERVICE "emulator = 1\n[service web]\nemulator = 2\n", 13, "section [service web] is there twice"},
+	{SERVICE "emulator = 1\n[service web]\nemulator = 2\n", 12, "section [service web] is there twice"},
 };
 
 static const struct row wrong_in_anchor_and_uplink_rows[] = {
@@ -155,16 +155,16 @@ static const struct row wrong_in_anchor_and_uplink_rows[] = {
 	{MOBILE "[anchor b]\nkey = none\npoints = 10.0.0.2\n", 0,
 	 "key file none does not exist: make one with `(umask 077; holdfast genkey > none)`"},
 	{MOBILE "[anchor b]\nport = 1\n", 10, "unknown key 'port' in section [anchor b]"},
-	{MOBILE "[anchor home]\nkey = key\n", 10, "section [anchor home] is there twice"},
+	{MOBILE "[anchor home]\nkey = key\n", 9, "section [anchor home] is there twice"},
 	{MOBILE "[uplink wwan9]\ncost = 1\n", 0,
 	 "interface 'wwan9' of [uplink wwan9] does not exist; say 'optional = yes' if it may come later"},
-	{MOBILE "[uplink " X10 "xxxxxx]\ncost = 1\n", 10,
+	{MOBILE "[uplink " X10 "xxxxxx]\ncost = 1\n", 9,
 	 "'" X10 "xxxxxx' is longer than an interface's name can be"},
 	{MOBILE "[uplink eth9]\ncost = 1000001\n", 10, "cost '1000001' is not a number from 0 to 1000000"},
 	{MOBILE "[uplink eth9]\ncost = -1\n", 10, "cost '-1' is not a number from 0 to 1000000"},
 	{MOBILE "[uplink eth9]\noptional = maybe\n", 10, "optional 'maybe' is neither 'yes' nor 'no'"},
 	{MOBILE "[uplink eth9]\nmetric = 1\n", 10, "unknown key 'metric' in section [uplink eth9]"},
-	{MOBILE "[anchor b]\nkey = key\n[uplink lo]\ncost = 2\n", 12, "section [uplink lo] is there twice"},
+	{MOBILE "[anchor b]\nkey = key\n[uplink lo]\ncost = 2\n", 11, "section [uplink lo] is there twice"},
 };
 
 static const struct row wrong_for_the_role_rows[] = {
@@ -193,11 +193,11 @@ static const struct row wrong_in_form_rows[] = {
 	{MOBILE "optional yes\n", 9, "neither a [section] nor 'key = value'"},
 	{MOBILE "hello\n", 9, "neither a [section] nor 'key = value'"},
 	{"role = mobile\n", 1, "'role' stands before the first section, such as [holdfast]"},
-	{MOBILE "[colours]\nred = yes\n", 10, "unknown section [colours]"},
-	{MOBILE "[colour red]\nred = yes\n", 10, "unknown section [colour red]"},
-	{MOBILE "[uplink]\ncost = 1\n", 10, "unknown section [uplink]"},
-	{MOBILE "[uplink a b]\ncost = 1\n", 10, "section [uplink a b] needs a name: " NAME_RULE},
-	{MOBILE "[Holdfast]\nport = 1\n", 10, "unknown section [Holdfast]"},
+	{MOBILE "[colours]\nred = yes\n", 9, "unknown section [colours]"},
+	{MOBILE "[colour red]\nred = yes\n", 9, "unknown section [colour red]"},
+	{MOBILE "[uplink]\ncost = 1\n", 9, "unknown section [uplink]"},
+	{MOBILE "[uplink a b]\ncost = 1\n", 9, "section [uplink a b] needs a name: " NAME_RULE},
+	{MOBILE "[Holdfast]\nport = 1\n", 9, "unknown section [Holdfast]"},
 	{MOBILE "  more\n", 9, "cost 'more' is not a number from 0 to 1000000"},
 	{MOBILE "cost = x\ncost = y\n[z]\nz = z\n", 9, "cost 'x' is not a number from 0 to 1000000"},
 };

@@ -21,6 +21,8 @@
 #include "control/key.h"
 #include "tests/unit/conf_rows.h"
 
+#define INSTANCE_RULE "1 to 31 letters, digits, '-' or '_'"
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define TEXT_KEY      "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -460,7 +462,7 @@ static void wrong_files(void **state)
 	name[32] = 0;
 	assert_true(refused_file(name));
 	assert_string_equal(err.text,
-			    "'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn' gives no name of " NAME_RULE
+			    "'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn' gives no name of " INSTANCE_RULE
 			    "; use --name");
 	memset(name, 'n', sizeof(name));
 	name[CONF_PATH_LEN] = 0;
@@ -468,7 +470,7 @@ static void wrong_files(void **state)
 	assert_non_null(strstr(err.text, "...' is too long"));
 	put("x.conf", MOBILE);
 	assert_int_not_equal(conf_read("x.conf", "a b", NULL, &c, &err), 0);
-	assert_string_equal(err.text, "'a b' gives no name of " NAME_RULE "; use --name");
+	assert_string_equal(err.text, "'a b' gives no name of " INSTANCE_RULE "; use --name");
 	assert_int_not_equal(conf_read("x.conf", "", NULL, &c, &err), 0);
 	assert_null(c);
 }
