@@ -186,6 +186,7 @@ $(OUTPUT)/tests/bpf/rows: $(call objects,$(ROWS_SRC),obj) $(OUTPUT)/libloader.a
 $(call objects,$(ROWS_SRC),obj): | $(SKELETONS) \
 	$(if $(wildcard tests/bpf/gen.py),$(OUTPUT)/tests/bpf/gen.h)
 
+$(call objects,$(wildcard tests/bench/*.c),obj): | $(SKELETONS)
 $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)
 	$(say) LINK $@
 	@mkdir -p $(@D)
@@ -251,6 +252,12 @@ install: all
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
 		scdoc <$$f >$(DESTDIR)$(PREFIX)/share/man/man$$section/$$page || exit 1; \
 	done
+	$(Q)install -D -m 644 completion/holdfast.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
+	$(Q)ln -sf holdfast $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfastd
+	$(Q)install -d $(DESTDIR)$(PREFIX)/share/doc/holdfast/examples $(DESTDIR)$(PREFIX)/share/holdfast/demo
+	$(Q)install -m 644 docs/examples/*.conf $(DESTDIR)$(PREFIX)/share/doc/holdfast/examples
+	$(Q)install -m 644 tests/demo/*.py $(DESTDIR)$(PREFIX)/share/holdfast/demo
 	$(Q)install -d -m 755 $(DESTDIR)/etc/holdfast
 	$(Q)install -d $(DESTDIR)$(PREFIX)/share/doc/holdfast
 	$(Q)install -m 644 LICENSE ARCHITECTURE.md $(wildcard README.md docs/*.md) \

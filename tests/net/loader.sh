@@ -148,7 +148,7 @@ xdp_modes() {
 	in_ns ip link show a0 | grep -q xdpgeneric || return 1
 	one guest attach a0 nic tc list && said "a0 nic tc" || return 1
 	! xdp_on a0 && ours a0 ingress || return 1
-	one guest attach a0 nic auto && said "attached a0 xdp" || return 1
+	one guest attach a0 nic auto && said "attached a0 tc" || return 1
 	one guest remove && ! xdp_on a0 && ! clsact a0
 }
 
@@ -241,7 +241,7 @@ refuses_without_privileges() {
 
 forgets_interfaces_that_go() {
 	in_ns ip link add b0 type veth peer name b1
-	one own attach b0 nic auto attach b1 nic generic || return 1
+	one own attach b0 nic xdp attach b1 nic generic || return 1
 	in_ns ip link del b0
 	one own list && [ -z "$(grep '^b' <<<"$out")" ] || return 1
 	[ -z "$(ls "$base/links")" ] || return 1
