@@ -228,24 +228,25 @@ static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct pack
 static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct packet *p,
 						   const struct rewrite *rw, const struct hop *hop)
 {
+	const struct hf_addr *nexthop = rw->nexthop;
 	struct bpf_redir_neigh neigh = {};
-	bool told = rw->nexthop->w[0] | rw->nexthop->w[1] | rw->nexthop->w[2] | rw->nexthop->w[3];
 
 	/* bpf_redirect_neigh() drops, silently, what has no room of a MAC header before the IP
 	 * header, even for a device that has none */
 	if (!p->l3 && bpf_skb_change_head(ctx, sizeof(struct ethhdr), 0))
 		return VERDICT_BROKEN;
-	/* Without a next hop the kernel's FIB is asked for each packet, and for IPv6 it answers with the
-	 * best route whatever the device. */
+	/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it answers
+	 * with the best route whatever the device. */
+	if (!(nexthop->w[0] | nexthop->w[1] | nexthop->w[2] | nexthop->w[3]))
+		nexthop = &rw->dst;
 	if (rw->family == 4) {
 		neigh.nh_family = AF_INET;
-		neigh.ipv4_nh = rw->nexthop->w[3];
+		neigh.ipv4_nh = nexthop->w[3];
 	} else {
 		neigh.nh_family = AF_INET6;
-		__builtin_memcpy(neigh.ipv6_nh, rw->nexthop, sizeof(neigh.ipv6_nh));
+		__builtin_memcpy(neigh.ipv6_nh, nexthop, sizeof(neigh.ipv6_nh));
 	}
-	return bpf_redirect_neigh(rw->ifindex, told ? &neigh : NULL, told ? sizeof(neigh) : 0, 0) ==
-			       TC_ACT_REDIRECT
+	return bpf_redirect_neigh(rw->ifindex, &neigh, sizeof(neigh), 0) == TC_ACT_REDIRECT
 		       ? VERDICT_REDIRECT
 		       : VERDICT_BROKEN;
 }

@@ -60,7 +60,7 @@ struct path {
 };
 
 /* A new path with its slot, known to the data plane but not accepted. NULL: no slot, no memory, or
- * the map refused it. `nexthop` zero: by the kernel's FIB. */
+ * the map refused it. `nexthop` zero: the peer is the neighbour. */
 struct path *path_new(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
 		      uint32_t ifindex, const struct hf_addr *nexthop);
 /* Another next hop: a new slot, as one in use is never written. 0 or negative errno. */

@@ -145,7 +145,7 @@ static uint32_t interface_of(const struct daemon *d, const struct hf_addr *local
 	return 0;
 }
 
-/* Zero where the kernel's FIB shall say, packet by packet. */
+/* Zero where there is no route now: the peer may be a neighbour. */
 static struct hf_addr nexthop_of(const struct daemon *d, const struct hf_addr *local,
 				 const struct hf_addr *peer, uint32_t ifindex)
 {

@@ -463,7 +463,7 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 		mobile_connect(a);
 	if (!a->tls && now >= a->connect_ms &&
 	    (a->sm.state == SWITCH_PATH_LOST || a->sm.state == SWITCH_UNEXPECTED_SENT) &&
-	    now_us - a->switch_began_us > DOUBT_US)
+	    now_us > a->switch_began_us + DOUBT_US)
 		mobile_connect(a);
 }
 

@@ -152,7 +152,7 @@ struct path_val {
 	__u8 family; /* 4 or 6 */
 	__u8 used;
 	__u8 pad[4];
-	struct hf_addr nexthop; /* of the path's family; zero: the kernel's FIB says */
+	struct hf_addr nexthop; /* of the path's family; zero: the peer is the neighbour */
 	/* written by the data plane when it sends; packets as on the wire (GSO counted whole) */
 	__u64 tx_packets;
 	__u64 tx_bytes;   /* of the IP packets */

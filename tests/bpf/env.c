@@ -306,7 +306,8 @@ static void fill_path(struct env *env, __u32 index, const char *local, const cha
 				.assoc = ENV_ASSOC,
 				.mtu = ENV_MTU,
 				.family = family,
-				.used = 1};
+				.used = 1,
+				.nexthop = address(family == 4 ? "10.1.0.2" : "fd01::2")};
 	struct peer_key key = {.peer = path.peer, .local = path.local};
 	struct peer_val val = {
 		.assoc = ENV_ASSOC, .path = misled ? ENV_OLD : index, .flags = flags};

@@ -143,8 +143,9 @@ def idle_lane(y, axis, demo):
         good = not (e["lost"] or e["corrupted"])
         x = axis.x(e["ended"]) - 6
         out.append('<circle cx="%.1f" cy="%d" r="5" fill="%s"/>' % (x, middle, "#2f7d4f" if good else GAP))
-        out.append(text(x - 9, middle - 9, "answered in " + in_ms((e["ended"] - e["began"]) * 1000)
-                        if good else "wrong", 11, SOFT if good else GAP, "end"))
+        took = in_ms((e["ended"] - e["began"]) * 1000)
+        label = ("answered in " + took if x - axis.x(s["t0"]) > 125 else took) if good else "wrong"
+        out.append(text(x - 9, middle - 9, label, 11, SOFT if good else GAP, "end"))
     return out
 
 
