@@ -10,6 +10,7 @@
 #include "request.h"
 
 #include <linux/if_arp.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/errno.h>
@@ -312,4 +313,31 @@ int netlink_del_address(struct netlink *nl, uint32_t ifindex, const struct hf_ad
 	int r = change_address(nl, RTM_DELADDR, 0, ifindex, addr, prefixlen);
 
 	return r == -EADDRNOTAVAIL || r == -ENODEV ? 0 : r;
+}
+
+static void take_state(void *arg, struct nlmsghdr *h)
+{
+	const struct ndmsg *ndm = NLMSG_DATA(h);
+
+	if (h->nlmsg_type == RTM_NEWNEIGH && h->nlmsg_len >= NLMSG_LENGTH(sizeof(*ndm)))
+		*(uint16_t *)arg = ndm->ndm_state;
+}
+
+int netlink_forget_neighbour(struct netlink *nl, uint32_t ifindex, const struct hf_addr *addr)
+{
+	struct ndmsg ndm = {.ndm_family = addr_family(addr), .ndm_ifindex = ifindex};
+	uint16_t state = NUD_NONE;
+	struct nl_msg *msg;
+	int r;
+
+	msg = request_new(RTM_GETNEIGH, 0, &ndm, sizeof(ndm));
+	r = request_ask(nl, msg, msg ? request_put_addr(msg, NDA_DST, addr) : 0, take_state,
+			&state);
+	/* what somebody has written there by hand stays */
+	if (r == 0 && !(state & (NUD_PERMANENT | NUD_NOARP)) && state != NUD_NONE) {
+		msg = request_new(RTM_DELNEIGH, 0, &ndm, sizeof(ndm));
+		r = request_ask(nl, msg, msg ? request_put_addr(msg, NDA_DST, addr) : 0, NULL,
+				NULL);
+	}
+	return r == -ENOENT || r == -ENODEV || r == -ENETDOWN ? 0 : r;
 }

@@ -229,6 +229,12 @@ void path_measured(struct path *p, uint32_t rtt_us)
 	p->rtt_us = p->rtt_us ? (7ull * p->rtt_us + rtt_us) / 8 : rtt_us;
 }
 
+void path_let_go(const struct path *p)
+{
+	netlink_forget_neighbour(p->assoc->d->netlink, p->ifindex,
+				 addr_is_zero(&p->nexthop) ? &p->peer : &p->nexthop);
+}
+
 void path_ask(struct path *p, uint64_t now_us)
 {
 	struct daemon *d = p->assoc->d;

@@ -78,6 +78,9 @@ void path_accept(struct path *p, bool accept);
 void path_heard(struct path *p, uint64_t now_us);
 void path_measured(struct path *p, uint32_t rtt_us);
 
+/* Lets go of packets that wait for the next hop's link-layer address, once no more are sent that way. */
+void path_let_go(const struct path *p);
+
 /* Sends a probe now. */
 void path_ask(struct path *p, uint64_t now_us);
 /* Takes a reply. false: not ours, or no probe under way. */

@@ -337,6 +337,10 @@ static void perform(struct assoc *a, uint32_t actions, enum switch_event cause)
 		switch (i) {
 		case SWITCH_ACTION_BIT_PARK:
 			assoc_route(a, a->current, HF_MODE_PARK);
+			/* nothing more goes that way now; what got stuck there must be sent again
+			 */
+			if (cause == SWITCH_EVENT_LOSE && a->current)
+				path_let_go(a->current);
 			break;
 		case SWITCH_ACTION_BIT_TARGET:
 			a->target = a->rx_path;
@@ -377,6 +381,8 @@ static void perform(struct assoc *a, uint32_t actions, enum switch_event cause)
 			break;
 		case SWITCH_ACTION_BIT_DROP_OLD:
 			end_others(a, 0);
+			if (a->left && a->left != a->current)
+				path_let_go(a->left);
 			break;
 		case SWITCH_ACTION_BIT_UNPARK:
 			pump_release(a);

@@ -31,7 +31,7 @@
 
 #include "tests/bench/bpf/traffic.h"
 
-#define BATCH 64    /* packets a flush, as a NIC's NAPI budget */
+#define BATCH 64 /* packets a flush, as a NIC's NAPI budget */
 
 static int fail(const char *what)
 {
@@ -179,7 +179,8 @@ static int flood(char **argv)
 		return fail("live frames");
 	/* The kernel stops its clock where it lets others run, and so does not count the machine's
 	 * other work; it does not stop it for the soft interrupts that forward what was made. */
-	printf("{\"sent\":%d,\"seconds\":%.6f}\n", opts.repeat, (double)opts.duration * opts.repeat / 1e9);
+	printf("{\"sent\":%d,\"seconds\":%.6f}\n", opts.repeat,
+	       (double)opts.duration * opts.repeat / 1e9);
 	return 0;
 }
 
@@ -197,14 +198,16 @@ static int sink(char **argv)
 	t->expected_port = htons(atoi(argv[3]));
 	if (inet_pton(AF_INET, argv[2], &t->expected_addr) != 1)
 		return fail(argv[2]);
-	if (bpf_xdp_attach(if_nametoindex(argv[1]),
-			   bpf_program__fd(bpf_object__find_program_by_name(s.obj, "traffic_count")),
-			   XDP_FLAGS_DRV_MODE, NULL))
+	if (bpf_xdp_attach(
+		    if_nametoindex(argv[1]),
+		    bpf_program__fd(bpf_object__find_program_by_name(s.obj, "traffic_count")),
+		    XDP_FLAGS_DRV_MODE, NULL))
 		return fail(argv[1]);
 	printf("ready\n");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
-		printf("{\"seen\":%llu,\"time\":%.6f}\n", __atomic_load_n(seen, __ATOMIC_RELAXED), now());
+		printf("{\"seen\":%llu,\"time\":%.6f}\n", __atomic_load_n(seen, __ATOMIC_RELAXED),
+		       now());
 		fflush(stdout);
 	}
 	return 0;

@@ -8,7 +8,6 @@ Each contestant has namespaces of its own; they take turns.
 """
 import json
 import os
-import time
 
 from lab import BUILD, HERE, Failed, Lab, helper, median, run
 

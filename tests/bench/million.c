@@ -2,10 +2,10 @@
 /*
  * A million flows in the map.
  *
- *   million measure NAME FLOWS ROUNDS   maps of its own, made by the loader under that name and removed at
- *                                       the end: time of the store that moves them all, whether the next packet takes
- *                                       the new path, memory of the map
- *   million fill PINS ASSOC FLOWS       into the flows of a daemon that runs, PINS: the folder of its maps
+ *   million measure NAME FLOWS ROUNDS   maps of its own, made by the loader under that name and
+ * removed at the end: time of the store that moves them all, whether the next packet takes the new
+ * path, memory of the map million fill PINS ASSOC FLOWS       into the flows of a daemon that runs,
+ * PINS: the folder of its maps
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,7 +54,8 @@ static uint32_t fill(int map, uint32_t assoc, uint16_t first, uint32_t count)
 			keys[n] = (struct flow_key){.assoc = assoc,
 						    .port = htons(1 + (done + n) / SERVICES),
 						    .service = first + (done + n) % SERVICES};
-			vals[n] = (struct flow_val){.last_up = now, .last_down = now, .created = now};
+			vals[n] =
+				(struct flow_val){.last_up = now, .last_down = now, .created = now};
 		}
 		stored = n;
 		if (bpf_map_update_batch(map, keys, vals, &stored, &opts))
@@ -92,16 +93,24 @@ static int world(struct loader *l)
 {
 	struct assoc_val *assoc = loader_assocs(l) + 1;
 	struct path_val *paths = loader_paths(l);
-	struct service_val service = {.addr = addr4("203.0.113.80"), .port = htons(53),
-				      .emulator = htons(5353), .proto = IPPROTO_UDP, .used = 1, .assoc = 1};
+	struct service_val service = {.addr = addr4("203.0.113.80"),
+				      .port = htons(53),
+				      .emulator = htons(5353),
+				      .proto = IPPROTO_UDP,
+				      .used = 1,
+				      .assoc = 1};
 	struct service_key sk = {.addr = service.addr, .port = service.port, .proto = IPPROTO_UDP};
 	struct host_val host = {.assoc = 1, .role = HF_ROLE_MOBILE};
 	struct hf_addr inner = addr4("10.77.0.5");
 	uint32_t index = 0;
 
 	*assoc = (struct assoc_val){.scope = 2, .role = HF_ROLE_MOBILE, .used = 1, .host4 = inner};
-	paths[1] = (struct path_val){.local = addr4("192.0.2.10"), .peer = addr4("198.51.100.1"),
-				     .ifindex = 1, .assoc = 1, .family = 4, .used = 1};
+	paths[1] = (struct path_val){.local = addr4("192.0.2.10"),
+				     .peer = addr4("198.51.100.1"),
+				     .ifindex = 1,
+				     .assoc = 1,
+				     .family = 4,
+				     .used = 1};
 	paths[2] = paths[1];
 	paths[2].local = addr4("192.0.2.20");
 	assoc->route = HF_ROUTE(1, HF_MODE_ACTIVE, 1);
@@ -117,8 +126,8 @@ static int encoded(int prog)
 {
 	uint8_t in[14 + 20 + 8 + 22] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, 0x45}, out[256];
 	struct hf_addr src = addr4("10.77.0.5"), dst = addr4("203.0.113.80");
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = sizeof(in), .data_out = out,
-		    .data_size_out = sizeof(out), .repeat = 1);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = sizeof(in),
+		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
 	uint16_t port = htons(1), service = htons(53), len = htons(30);
 
 	in[17] = sizeof(in) - 14;
@@ -141,8 +150,8 @@ static int times(struct loader *l, const char *name, uint32_t rounds)
 	char path[256];
 	int prog;
 
-	snprintf(path, sizeof(path), LOADER_PIN_ROOT "/v%d/%s/progs/tc_tun_egress", HF_LAYOUT_VERSION,
-		 name);
+	snprintf(path, sizeof(path), LOADER_PIN_ROOT "/v%d/%s/progs/tc_tun_egress",
+		 HF_LAYOUT_VERSION, name);
 	prog = bpf_obj_get(path);
 	if (prog < 0)
 		return fail(path, errno);
@@ -179,7 +188,8 @@ static int measure(const char *name, uint32_t flows, uint32_t rounds)
 	fd = loader_map_fd(l, LOADER_FLOWS);
 	if (!world(l)) {
 		filled = fill(fd, 1, 0, flows);
-		printf("{\"flows\":%u,\"room\":%u,\"memlock\":%ld", filled, options.max_flows, memlock(fd));
+		printf("{\"flows\":%u,\"room\":%u,\"memlock\":%ld", filled, options.max_flows,
+		       memlock(fd));
 		ret = filled == flows ? -times(l, name, rounds) : 1;
 		printf("}\n");
 	}
@@ -204,7 +214,8 @@ static int fill_running(const char *pins, uint32_t assoc, uint32_t flows)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -fail(path, errno);
-	assocs = mmap(NULL, HF_ASSOCS_MAX * sizeof(*assocs), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assocs = mmap(NULL, HF_ASSOCS_MAX * sizeof(*assocs), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		      0);
 	if (assocs == MAP_FAILED)
 		return -fail(path, errno);
 	__atomic_fetch_add(&assocs[assoc].flows, filled, __ATOMIC_RELAXED);
@@ -217,7 +228,9 @@ int main(int argc, char **argv)
 	if (argc == 5 && !strcmp(argv[1], "measure"))
 		return measure(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
 	if (argc == 5 && !strcmp(argv[1], "fill"))
-		return fill_running(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
-	fprintf(stderr, "usage: million measure NAME FLOWS ROUNDS\n       million fill PINS ASSOC FLOWS\n");
+		return fill_running(argv[2], strtoul(argv[3], NULL, 10),
+				    strtoul(argv[4], NULL, 10));
+	fprintf(stderr,
+		"usage: million measure NAME FLOWS ROUNDS\n       million fill PINS ASSOC FLOWS\n");
 	return 2;
 }

@@ -3,7 +3,7 @@
 import json
 import os
 
-from lab import Failed, helper, median, p95, run
+from lab import Failed, helper, median, run
 
 FLOWS = 1000000
 IDS = ["bytes_per_flow", "switch_map_write_us_1m"]

@@ -5,7 +5,8 @@
  *
  *   ticker echo PROTO ADDR PORT
  *   ticker send PROTO ADDR PORT INTERVAL_US   until standard input ends; waits for stragglers, then
- *                                             prints JSON: {"sent": [ns...], "came": [[number, ns]...]}
+ *                                             prints JSON: {"sent": [ns...], "came": [[number,
+ * ns]...]}
  *
  * PROTO is udp, tcp or mptcp. Times are CLOCK_MONOTONIC.
  */
@@ -30,7 +31,9 @@
 #endif
 #define SIZE     64
 #define MESSAGES 1000000u
-#define STRAGGLE 3000 /* ms */
+/* ms that an answer may take after the last message: a stream sends again what was lost */
+#define STRAGGLE_UDP    300
+#define STRAGGLE_STREAM 4000
 
 struct came {
 	uint64_t number;
@@ -122,7 +125,7 @@ static int report(void)
 	return 0;
 }
 
-static int client(int s, int64_t interval_us)
+static int client(int s, bool stream, int64_t interval_us)
 {
 	struct timeval idle = {.tv_usec = 50000};
 	struct sched_param urgent = {.sched_priority = 10};
@@ -140,7 +143,7 @@ static int client(int s, int64_t interval_us)
 	if (pthread_create(&reader, NULL, receive, &s))
 		return 1;
 	tick(s, interval_us * 1000);
-	end = now_ns() + STRAGGLE * 1000000ll;
+	end = now_ns() + (stream ? STRAGGLE_STREAM : STRAGGLE_UDP) * 1000000ll;
 	while (came_count < sent_count && now_ns() < end)
 		usleep(10000);
 	over = true;
@@ -168,7 +171,8 @@ static int server(int s, bool stream)
 		while ((n = recvfrom(c, buf, sizeof(buf), 0, stream ? NULL : (void *)&peer,
 				     stream ? NULL : &len)) > 0) {
 			if (sendto(c, buf, n, MSG_NOSIGNAL, stream ? NULL : (void *)&peer,
-				   stream ? 0 : len) < 0 && stream)
+				   stream ? 0 : len) < 0 &&
+			    stream)
 				break;
 		}
 		if (stream)
@@ -198,5 +202,5 @@ int main(int argc, char **argv)
 		perror("ticker");
 		return 1;
 	}
-	return echo ? server(s, stream) : client(s, atoll(argv[5]));
+	return echo ? server(s, stream) : client(s, stream, atoll(argv[5]));
 }
