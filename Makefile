@@ -15,7 +15,7 @@ LLVM_STRIP ?= llvm-strip
 BPFTOOL ?= $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool || echo bpftool)
 PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 10
-DEMO ?= $(OUTPUT)/holdfast demo
+DEMO = /usr/bin/python3 tests/demo/demo.py --bin $(abspath $(OUTPUT))
 
 ifeq ($(V),1)
 Q =
