@@ -268,9 +268,11 @@ static void lower(uint32_t *mtu, const struct netlink_link *l)
 }
 
 /* The smallest MTU of the interfaces that carry outer packets, so that the kernel itself tells
- * senders on both sides what fits; 20 less where the families may differ, as an IPv6 header is 20
- * bytes longer than an IPv4 one. Never below IPv6's minimum: the kernel would take IPv6 off the
- * device. */
+ * senders on both sides what fits; less where the families may differ, as an IPv6 header is 20
+ * bytes longer than an IPv4 one and a fragment's takes 8 more (RFC 7915 section 4.1). Never below
+ * IPv6's minimum: the kernel would take IPv6 off the device. */
+#define FAMILY_GROWTH (20 + 8)
+
 static uint32_t tun_mtu(const struct daemon *d)
 {
 	bool v6 = any_v6(d->conf->points, d->conf->point_count);
@@ -287,7 +289,7 @@ static uint32_t tun_mtu(const struct daemon *d)
 	if (mtu == 65535)
 		mtu = 1500;
 	if (v6)
-		mtu -= 20;
+		mtu -= FAMILY_GROWTH;
 	return mtu > 1280 ? mtu : 1280;
 }
 

@@ -2,11 +2,24 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # What the network does to packets, end to end through real stacks: path MTU discovery, fragments, ICMP errors,
 # resets, VLANs, services that do not exist (N1, N18).
+# Everything twice: the path in use is IPv4, then IPv6; what is inside is always both.
+if [ -z "${POINTS:-}" ]; then
+	POINTS="10.3.0.2, fd03::2" OVER=_over_ipv4 "$0"
+	first=$?
+	POINTS="fd03::2, 10.3.0.2" OVER=_over_ipv6 "$0" && exit $first
+	exit 1
+fi
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
+pass() { echo "PASS $1$OVER"; }
+skip() { echo "SKIP $1$OVER: $2"; }
+fail() {
+	echo "FAIL $1$OVER: ${2:-}"
+	FAILED=1
+}
 
 topology
-write_conf "${POINTS:-10.3.0.2, fd03::2}"
+write_conf "$POINTS"
 start_nginx
 content big 5000000
 serve "$S" udp-server 10.9.0.10 9000
