@@ -40,6 +40,7 @@
 #define AF_INET6    10
 
 /* uapi has these only for the kernel itself */
+#define IP_DF            0x4000
 #define IP_MF            0x2000
 #define IP_OFFSET        0x1fff
 #define IP6_MF           0x0001
@@ -52,10 +53,20 @@
 /* <linux/icmp.h> draws in the C library's socket.h, which has no place here */
 #define ICMP_ECHOREPLY     0
 #define ICMP_DEST_UNREACH  3
-#define ICMP_FRAG_NEEDED   4
 #define ICMP_ECHO          8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETERPROB 12
+
+/* codes of ICMP_DEST_UNREACH; those in between are more ways to have no route */
+#define ICMP_HOST_UNREACH   1
+#define ICMP_PROT_UNREACH   2
+#define ICMP_PORT_UNREACH   3
+#define ICMP_FRAG_NEEDED    4
+#define ICMP_NET_ANO        9
+#define ICMP_HOST_ANO       10
+#define ICMP_PKT_FILTERED   13
+#define ICMP_PREC_VIOLATION 14
+#define ICMP_PREC_CUTOFF    15
 
 /* ICMP and ICMPv6 alike */
 struct icmp_header {

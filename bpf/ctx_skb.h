@@ -164,6 +164,10 @@ static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 o
 			bpf_csum_update(ctx, change);
 	}
 	change = csum_fold32(diff);
+	if (flags && unlikely(p->unsummed)) { /* the helper would do nothing at all */
+		bpf_csum_update(ctx, change);
+		return 0;
+	}
 	return change ? bpf_l4_csum_replace(ctx, offset, 0, change, flags) : 0;
 }
 
@@ -173,12 +177,18 @@ static __always_inline void ctx_sum_changed(ctx_t *ctx, __u64 diff)
 	bpf_csum_update(ctx, csum_fold32(diff));
 }
 
-/* Makes room for, or takes away, what the other family's header is longer. */
-static __always_inline long ctx_resize(ctx_t *ctx, struct packet *p, __u8 family)
+/* Makes room for, or takes away, what the headers of the other family are longer; what is left of
+ * the old ones has to be written over. */
+static __always_inline long ctx_resize(ctx_t *ctx, struct packet *p, __u8 family, int growth)
 {
-	p->l4 = p->l3 + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	return bpf_skb_change_proto(ctx, family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6),
-				    0);
+	/* what skb->protocol says cannot be changed without these octets */
+	int done = family == 4 ? -HEADER_GROWTH : HEADER_GROWTH;
+	long err = bpf_skb_change_proto(
+		ctx, family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6), 0);
+
+	if (err || likely(growth == done))
+		return err;
+	return bpf_skb_adjust_room(ctx, growth - done, BPF_ADJ_ROOM_MAC, 0);
 }
 
 /* Back by the interface that it came from. */

@@ -102,14 +102,12 @@ static __always_inline void ctx_sum_changed(ctx_t *ctx, __u64 diff)
 }
 
 /* As in ctx_skb.h; VLAN tags go on this occasion, the MAC header is written later. */
-static __always_inline long ctx_resize(ctx_t *ctx, struct packet *p, __u8 family)
+static __always_inline long ctx_resize(ctx_t *ctx, struct packet *p, __u8 family, int growth)
 {
-	int growth = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
-	long err = bpf_xdp_adjust_head(ctx, p->tags * 4 + (family == 4 ? growth : -growth));
+	long err = bpf_xdp_adjust_head(ctx, p->tags * 4 - growth);
 
 	p->tags = 0;
 	p->l3 = sizeof(struct ethhdr);
-	p->l4 = p->l3 + (family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	return err;
 }
 
@@ -145,6 +143,32 @@ struct hop {
 	struct hop_val *val;
 };
 
+/*
+ * Interfaces that the loader has attached this program to -> enum port. What is redirected to
+ * another one (a VLAN device, a bridge, a driver that takes no frames) may be lost, and nobody is
+ * told.
+ */
+#define PORTS 1024
+
+enum port {
+	PORT_GENERIC = 1, /* behind the driver: sends by any interface */
+	PORT_NATIVE = 2,  /* in the driver: sends by its like alone */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PORTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} ports SEC(".maps");
+
+static __always_inline bool hop_possible(__u32 from, __u32 to)
+{
+	__u32 *in = bpf_map_lookup_elem(&ports, &from), *out = bpf_map_lookup_elem(&ports, &to);
+
+	return in && out && *out >= *in;
+}
+
 static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
 				   struct hop_val *val, __u32 len)
 {
@@ -169,6 +193,8 @@ static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const str
 	if (bpf_fib_lookup(ctx, fib, sizeof(*fib), rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0) !=
 	    BPF_FIB_LKUP_RET_SUCCESS)
 		return false;
+	if (!hop_possible(ctx->ingress_ifindex, fib->ifindex))
+		return false;
 	val->route = rw->route;
 	val->tick = rw->route ? bpf_ktime_get_coarse_ns() : 0;
 	val->from = ctx->ingress_ifindex;
@@ -186,8 +212,7 @@ static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const s
 		return false;
 	if ((p->family == 4 ? ((struct iphdr *)ip)->ttl : ((struct ipv6hdr *)ip)->hop_limit) <= 1)
 		return false;
-	if (rw->family != p->family)
-		len += rw->family == 6 ? 20 : -20;
+	len += rewrite_growth(p, rw);
 	hop->val = bpf_map_lookup_elem(&hops, &slot);
 	if (!hop->val)
 		return false;

@@ -223,7 +223,7 @@ static __always_inline enum verdict encode_send(ctx_t *ctx, struct packet *p, st
 {
 	__u32 bytes, largest, packets = ctx_segments(ctx, p, &bytes, &largest);
 	__u64 now_ns = bpf_ktime_get_coarse_ns();
-	int growth = cross_growth(p, rw);
+	int growth = rewrite_growth(p, rw);
 	bool up = rw->up;
 	struct hop hop;
 
@@ -332,10 +332,10 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct 
 /* ---- both ----------------------------------------------------------------- */
 
 /* Functions of their own beside each other, not below each other: the stack is 512 octets. */
-static __always_inline enum verdict decode(ctx_t *ctx, struct packet *p, enum origin origin)
+static __always_inline enum verdict decode(ctx_t *ctx, struct packet *p)
 {
-	return unlikely(p->kind == KIND_ERROR) ? icmp_decode(ctx, p, origin)
-					       : decode_data(ctx, p, origin);
+	return unlikely(p->kind == KIND_ERROR) ? icmp_decode(ctx, p)
+					       : decode_data(ctx, p, ORIGIN_NIC);
 }
 
 static __always_inline enum verdict encode_up(ctx_t *ctx, struct packet *p, enum origin origin)

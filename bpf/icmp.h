@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * ICMP and ICMPv6 errors: translated with the packet that they quote, found by
- * it, whatever router they come from (RFC 5508 sections 4 and 7). Within one family.
+ * it, whatever router they come from (RFC 5508 sections 4 and 7). Here within one
+ * family, cross_error.h between two.
  */
 #ifndef HOLDFAST_BPF_ICMP_H
 #define HOLDFAST_BPF_ICMP_H
 
 #include "compat.h"
 #include "assoc.h"
+#include "cross_error.h"
 #include "csum.h"
 #include "echo.h"
 #include "flow.h"
@@ -27,92 +29,90 @@ static __always_inline bool icmp_quoted(ctx_t *ctx, const struct packet *p, stru
 	       (q->kind == KIND_PORTS || q->kind == KIND_ECHO) && addr_equal(&p->dst, &q->src);
 }
 
-/* Writes addresses and ports into the quoted packet; returns what that does to the sum over it. */
-static __always_inline long icmp_rewrite_quoted(ctx_t *ctx, const struct packet *p,
-						const struct packet *q, const struct rewrite *rw,
-						__u64 *ret_diff)
+/* Writes ports or identifier into the quoted packet. `rw` is for the error, its ports are the
+ * quoted packet's. Returns what that does to a sum over it, folded to 16 bits, or -1. */
+static __noinline long icmp_transport(ctx_t *ctx, const struct packet *p, const struct packet *q,
+				      const struct rewrite *rw)
 {
-	void *ip = ctx_data(ctx) + bound(q->l3), *end = ctx_data_end(ctx);
-	void *l4 = ctx_data(ctx) + bound(q->l4);
-	__u64 addrs =
-		csum_fold32(csum_diff_addr(&q->src, &rw->src) + csum_diff_addr(&q->dst, &rw->dst));
-	__u64 ports = csum_diff16(q->sport, rw->sport) + csum_diff16(q->dport, rw->dport);
-	__u64 diff = addrs + ports;
+	void *l4 = ctx_data(ctx) + bound(q->l4), *end = ctx_data_end(ctx);
+	__u64 pseudo =
+		csum_fold32(csum_diff_addr(&q->src, &rw->dst) + csum_diff_addr(&q->dst, &rw->src));
+	__u64 diff = csum_diff16(q->sport, rw->sport) + csum_diff16(q->dport, rw->dport);
 	__u32 at = q->proto == IPPROTO_TCP ? 16 : q->proto == IPPROTO_UDP ? 6 : 2;
 	__u16 *check, was;
 
-	if (ip + sizeof(struct iphdr) > end || l4 + 8 > end)
+	if (l4 + 8 > end)
 		return -1;
-	if (q->family == 4) {
-		struct iphdr *ip4 = ip;
-
-		ip4->saddr = rw->src.w[3];
-		ip4->daddr = rw->dst.w[3];
-		was = ip4->check;
-		ip4->check = csum_apply(was, addrs);
-		diff += csum_diff16(was, ip4->check);
-	} else {
-		struct ipv6hdr *ip6 = ip;
-
-		if ((void *)(ip6 + 1) > end)
-			return -1;
-		__builtin_memcpy(&ip6->saddr, &rw->src, sizeof(rw->src));
-		__builtin_memcpy(&ip6->daddr, &rw->dst, sizeof(rw->dst));
-	}
-	if (q->kind == KIND_ECHO) {
-		((struct icmp_header *)l4)->id = rw->sport | rw->dport;
-	} else {
+	if (q->kind != KIND_ECHO) {
 		((struct udphdr *)l4)->source = rw->sport;
 		((struct udphdr *)l4)->dest = rw->dport;
+	} else if (q->family != rw->family) {
+		diff = cross_echo(l4, q, rw, q->len - (q->l4 - q->l3), &pseudo);
+	} else {
+		((struct icmp_header *)l4)->id = rw->sport | rw->dport;
+		if (q->family == 4)
+			pseudo = 0;
 	}
 	/* RFC 792 quotes eight octets: TCP's checksum may lie beyond */
 	check = ctx_data(ctx) + bound(q->l4 + at);
 	if ((void *)(check + 1) <= end && q->l4 + at + 2 <= p->l3 + p->len &&
 	    (q->proto != IPPROTO_UDP || *check)) {
 		was = *check;
-		*check = csum_apply(was,
-				    q->kind == KIND_ECHO && q->family == 4 ? ports : addrs + ports);
+		*check = csum_apply(was, csum_fold32(pseudo) + diff);
 		if (q->proto == IPPROTO_UDP && !*check)
 			*check = 0xffff;
 		diff += csum_diff16(was, *check);
 	}
-	*ret_diff = diff;
-	return 0;
+	return csum_fold16(diff);
 }
 
-/* From the quoted packet's new addresses to those of the error about it, or back: an error goes
- * against what it is about. One struct for both, for the stack's sake. */
-static __always_inline void icmp_turn(struct rewrite *rw)
+/* Both IP headers, within a family. `diff` is icmp_transport()'s. */
+static __noinline long icmp_rewrite(ctx_t *ctx, const struct packet *p, const struct packet *q,
+				    struct rewrite *rw, __u64 diff)
 {
-	struct hf_addr src = rw->src;
-
-	rw->src = rw->dst;
-	rw->dst = src;
-}
-
-/* `rw` is for the error; its ports are the quoted packet's. */
-static __always_inline long icmp_rewrite(ctx_t *ctx, const struct packet *p, const struct packet *q,
-					 struct rewrite *rw)
-{
+	void *ip = ctx_data(ctx) + bound(p->l3), *end = ctx_data_end(ctx);
+	void *quoted = ctx_data(ctx) + bound(q->l3);
 	__u64 addrs =
 		csum_fold32(csum_diff_addr(&p->src, &rw->src) + csum_diff_addr(&p->dst, &rw->dst));
-	void *ip = ctx_data(ctx) + bound(p->l3), *end = ctx_data_end(ctx);
-	__u64 diff;
+	__u64 addrs_q =
+		csum_fold32(csum_diff_addr(&q->src, &rw->dst) + csum_diff_addr(&q->dst, &rw->src));
 
 	if (p->family == 4) {
-		if (rewrite_ip4(ip, end, rw, addrs))
+		struct iphdr *ip4 = quoted;
+		__u16 was;
+
+		if ((void *)(ip4 + 1) > end || rewrite_ip4(ip, end, rw, addrs))
 			return -1;
+		ip4->saddr = rw->dst.w[3];
+		ip4->daddr = rw->src.w[3];
+		was = ip4->check;
+		ip4->check = csum_apply(was, addrs_q);
+		diff += csum_diff16(was, ip4->check);
+		addrs = 0; /* no pseudo header */
 	} else {
-		if (rewrite_ip6(ip, end, rw))
+		struct ipv6hdr *ip6 = quoted;
+
+		if ((void *)(ip6 + 1) > end || rewrite_ip6(ip, end, rw))
 			return -1;
+		__builtin_memcpy(&ip6->saddr, &rw->dst, sizeof(rw->dst));
+		__builtin_memcpy(&ip6->daddr, &rw->src, sizeof(rw->src));
 	}
-	icmp_turn(rw);
-	if (icmp_rewrite_quoted(ctx, p, q, rw, &diff))
-		return -1;
-	if (p->family == 6)
-		diff += addrs;
 	/* never left to hardware, and all changes cancel out in a sum over the packet */
-	return ctx_csum(ctx, p, p->l4 + 2, 0, diff, false);
+	return ctx_csum(ctx, p, p->l4 + 2, 0, diff + addrs + addrs_q, false);
+}
+
+/* `h` is error_header()'s where the families differ, else 0. */
+static __always_inline long icmp_write(ctx_t *ctx, struct packet *p, struct packet *q,
+				       struct rewrite *rw, union error_header *h)
+{
+	long diff = icmp_transport(ctx, p, q, rw);
+
+	if (diff < 0)
+		return -1;
+	if (p->family == rw->family)
+		return icmp_rewrite(ctx, p, q, rw, diff);
+	h->check = diff;
+	return cross_error(ctx, p, q, rw, h);
 }
 
 /* What a packet that we sent was before: its inner source and destination. */
@@ -120,11 +120,12 @@ static __always_inline bool icmp_inner(const struct packet *q, const struct asso
 				       const struct service_val *service,
 				       const struct flow_key *key, struct rewrite *rw)
 {
-	const struct hf_addr *host = assoc_host(assoc, q->family);
+	const struct hf_addr *host;
 	__s32 id;
 
 	rw->family = addr_family(&service->addr);
-	if (!host || rw->family != q->family)
+	host = assoc_host(assoc, rw->family);
+	if (!host)
 		return false;
 	rw->sport = q->sport;
 	rw->dport = q->dport;
@@ -146,26 +147,27 @@ static __always_inline bool icmp_inner(const struct packet *q, const struct asso
 	return id >= 0;
 }
 
-/* An error about an outer packet of ours. */
-static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum origin origin)
+/* An error about an outer packet of ours, at a NIC. */
+static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p)
 {
 	struct rewrite rw = {};
 	struct service_val *service;
 	struct flow_key key = {};
 	struct assoc_val *assoc;
-	struct peer_key pair;
 	struct peer_val *peer;
 	struct path_val *path;
 	struct packet q = {};
+	union error_header h;
 	struct hop hop;
-	__u32 *index;
+	__u32 tags, *index;
 	__be16 port;
 
 	if (!icmp_quoted(ctx, p, &q))
 		return VERDICT_PASS;
-	pair.peer = q.dst;
-	pair.local = q.src;
-	peer = bpf_map_lookup_elem(&peers, &pair);
+	/* a struct peer_key, for the stack's sake */
+	rw.src = q.dst;
+	rw.dst = q.src;
+	peer = bpf_map_lookup_elem(&peers, &rw.src);
 	if (!peer)
 		return VERDICT_PASS;
 	path = bpf_map_lookup_elem(&paths, &peer->path);
@@ -191,23 +193,25 @@ static __noinline enum verdict icmp_decode(ctx_t *ctx, struct packet *p, enum or
 	p->reason = HF_REASON_UNSUPPORTED;
 	if (!icmp_inner(&q, assoc, service, &key, &rw))
 		return VERDICT_REFUSE;
-	icmp_turn(&rw);
-	if (origin == ORIGIN_NIC && !hop_find(ctx, p, &rw, &hop, 0))
+	if (rw.family != p->family) {
+		h.raw = error_header(ctx, p, &q, &rw);
+		if (!h.raw)
+			return VERDICT_REFUSE;
+	}
+	error_turn(&rw);
+	if (!hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;
-	if (origin == ORIGIN_NIC) {
-		__u32 tags = p->tags;
-
-		if (ctx_untag(ctx, p))
-			return VERDICT_BROKEN;
-		tags -= p->tags;
-		q.l3 -= tags * 4;
-		q.l4 -= tags * 4;
-	}
-	if (icmp_rewrite(ctx, p, &q, &rw))
+	tags = p->tags;
+	if (ctx_untag(ctx, p))
+		return VERDICT_BROKEN;
+	tags -= p->tags;
+	q.l3 -= tags * 4;
+	q.l4 -= tags * 4;
+	if (icmp_write(ctx, p, &q, &rw, &h))
 		return VERDICT_BROKEN;
 	p->reason = HF_REASON_DECODED;
-	return origin == ORIGIN_NIC ? hop_take_inner(ctx, p, &rw, &hop) : VERDICT_UP;
+	return hop_take_inner(ctx, p, &rw, &hop);
 }
 
 /* An error about an inner packet that came to our side. */
@@ -220,8 +224,9 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	struct host_val *host;
 	struct path_val *path;
 	struct packet q = {};
-	struct hop hop;
+	union error_header h;
 	__u64 route;
+	struct hop hop;
 	bool up = true; /* the error goes from the mobile to the anchor */
 	__u32 *index;
 	__s32 id;
@@ -269,18 +274,24 @@ static __noinline enum verdict icmp_encode(ctx_t *ctx, struct packet *p, enum or
 	path = assoc_path(assoc, origin == ORIGIN_TUN_IN, &route);
 	if (!path)
 		return VERDICT_PUNT;
-	p->reason = HF_REASON_UNSUPPORTED;
-	if (path->family != p->family)
-		return VERDICT_REFUSE;
 	rw.src = path->local;
 	rw.dst = path->peer;
 	rw.family = path->family;
 	rw.ifindex = path->ifindex;
 	rw.nexthop = &path->nexthop;
+	if (rw.family != p->family) {
+		p->reason = HF_REASON_TOO_BIG;
+		if (path->mtu && (int)p->len + rewrite_growth(p, &rw) > path->mtu)
+			return VERDICT_REFUSE;
+		p->reason = HF_REASON_UNSUPPORTED;
+		h.raw = error_header(ctx, p, &q, &rw);
+		if (!h.raw)
+			return VERDICT_REFUSE;
+	}
 	if (!hop_find(ctx, p, &rw, &hop, 0))
 		return VERDICT_PASS;
 	p->reason = HF_REASON_HELPER_FAILED;
-	if (icmp_rewrite(ctx, p, &q, &rw))
+	if (icmp_write(ctx, p, &q, &rw, &h))
 		return VERDICT_BROKEN;
 	p->reason = HF_REASON_ENCODED;
 	return hop_take_outer(ctx, p, &rw, &hop);

@@ -10,6 +10,15 @@
 
 #define EXTENSIONS_MAX 6
 
+#define HEADER_GROWTH  ((int)(sizeof(struct ipv6hdr) - sizeof(struct iphdr)))
+
+struct fragment_header { /* of IPv6 */
+	__u8 next;
+	__u8 reserved;
+	__be16 where;
+	__be32 id;
+};
+
 enum packet_kind {
 	KIND_OTHER, /* a protocol that is not carried */
 	KIND_BAD,   /* addresses are good, what follows is not */
@@ -42,7 +51,6 @@ struct packet {
 	__u8 tcp_len;   /* of the TCP header */
 	__u8 tags;      /* VLAN tags inside the data */
 	__u8 unsummed;  /* UDP without a checksum */
-	__u8 plain;     /* no IPv4 option, no IPv6 extension header */
 	__u32 reason;   /* enum hf_reason; counted by the entry point unless the packet passes */
 };
 
@@ -59,6 +67,24 @@ struct rewrite {
 	__u32 ifindex; /* of the path; 0: inner packet */
 	const struct hf_addr *nexthop; /* of the path; unused where ifindex is 0 */
 };
+
+/* How much longer the packet gets: another header for the one, or for each of the two in an error,
+ * and no options. */
+static __always_inline int rewrite_growth(const struct packet *p, const struct rewrite *rw)
+{
+	int head = sizeof(struct iphdr);
+
+	if (likely(p->family == rw->family))
+		return 0;
+	if (rw->family == 6)
+		head = p->frag == FRAG_NONE
+			       ? sizeof(struct ipv6hdr)
+			       : sizeof(struct ipv6hdr) + sizeof(struct fragment_header);
+	head -= p->l4 - p->l3;
+	if (p->kind == KIND_ERROR)
+		head += rw->family == 6 ? HEADER_GROWTH : -HEADER_GROWTH;
+	return head;
+}
 
 /* The inner addresses of a decoded packet are those of its service and its association's host;
  * the outer ones of an encoded packet are its path's. */
@@ -97,7 +123,6 @@ static __always_inline bool parse_ip4(struct packet *p, void *data, void *end, _
 	addr_map(&p->dst, ip->daddr);
 	p->family = 4;
 	p->proto = ip->protocol;
-	p->plain = hlen == sizeof(*ip);
 	p->l4 = p->l3 + hlen;
 	p->frag_id = ip->id;
 	if (ip->frag_off & bpf_htons(IP_OFFSET))
@@ -145,7 +170,6 @@ static __noinline bool parse_extensions(struct packet *p, ctx_t *ctx)
 	}
 	if (offset > OFFSET_MAX)
 		return false;
-	p->plain = 0;
 	p->proto = next;
 	p->l4 = offset;
 	return true;
@@ -166,7 +190,6 @@ static __always_inline bool parse_ip6(struct packet *p, ctx_t *ctx, __u32 total,
 	__builtin_memcpy(&p->dst, &ip->daddr, sizeof(p->dst));
 	p->family = 6;
 	p->proto = ip->nexthdr;
-	p->plain = 1;
 	p->frag = FRAG_NONE;
 	p->l4 = p->l3 + sizeof(*ip);
 	if (likely(p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP))

@@ -47,10 +47,13 @@ static __always_inline long probe_swap_ip(ctx_t *ctx, const struct packet *p)
 		ip4->daddr = p->src.w[3];
 	} else {
 		struct ipv6hdr *ip6 = ip;
+		__u16 *word = (__u16 *)&ip6->nexthdr, was;
 
 		if ((void *)(ip6 + 1) > ctx_data_end(ctx))
 			return -1;
+		was = *word;
 		ip6->hop_limit = PROBE_TTL;
+		ctx_sum_changed(ctx, csum_diff16(was, *word));
 		__builtin_memcpy(&ip6->saddr, &p->dst, sizeof(p->dst));
 		__builtin_memcpy(&ip6->daddr, &p->src, sizeof(p->src));
 	}

@@ -76,8 +76,14 @@ static __always_inline long rewrite_packet(ctx_t *ctx, struct packet *p, const s
 		err = rewrite_ip4(ip, end, rw, diff);
 	else
 		err = rewrite_ip6(ip, end, rw);
-	if (err || p->frag == FRAG_LATER)
+	if (err)
 		return err;
+	if (p->frag == FRAG_LATER) {
+		/* nothing in this piece cancels out the addresses of IPv6 */
+		if (p->family == 6)
+			ctx_sum_changed(ctx, diff);
+		return 0;
+	}
 	return rewrite_transport(ctx, p, rw, diff);
 }
 

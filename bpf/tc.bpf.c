@@ -38,7 +38,7 @@ int tc_nic_ingress(ctx_t *ctx)
 	ctx_pull(ctx);
 	if (!hf_tun_ifindex || !parse_packet(&p, ctx, ctx_link(ctx, &p), PARSE_WHOLE))
 		return TC_ACT_UNSPEC;
-	verdict = decode(ctx, &p, ORIGIN_NIC);
+	verdict = decode(ctx, &p);
 	if (unlikely(verdict == VERDICT_PUNT)) {
 		count(p.reason);
 		return tc_punt(ctx, &p);
@@ -76,7 +76,7 @@ int tc_tun_ingress(ctx_t *ctx)
 		return TC_ACT_UNSPEC;
 	verdict = encode(ctx, &p, ORIGIN_TUN_IN);
 	if (verdict == VERDICT_PASS && p.frag == FRAG_LATER)
-		verdict = decode(ctx, &p, ORIGIN_TUN_IN);
+		verdict = decode_data(ctx, &p, ORIGIN_TUN_IN);
 	/* still too early: the daemon offers it again until its time is over */
 	if (verdict == VERDICT_PUNT && p.reason == HF_REASON_FRAGMENT_EARLY)
 		return tc_punt(ctx, &p);

@@ -25,7 +25,7 @@ static __always_inline enum verdict xdp_forward(ctx_t *ctx, struct packet *p)
 	enum verdict verdict;
 
 	if (unlikely(p->kind == KIND_ERROR)) {
-		verdict = icmp_decode(ctx, p, ORIGIN_NIC);
+		verdict = icmp_decode(ctx, p);
 		return verdict == VERDICT_PASS ? icmp_encode(ctx, p, ORIGIN_NIC) : verdict;
 	}
 	verdict = encode_down(ctx, p, ORIGIN_NIC);

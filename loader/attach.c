@@ -39,7 +39,7 @@ static bool live(const struct place *p, struct record *r)
 		return clsact_live(p, r);
 	if (xdp_live(r))
 		return true;
-	unlink(r->path);
+	xdp_detach(r); /* the record, and what the program knows of the interface */
 	return false;
 }
 

@@ -25,6 +25,16 @@ static const char *const names[PROG_COUNT] = {
 	[PROG_XDP_NIC] = "xdp_nic",
 };
 
+static int ports = -1;
+
+int object_take_ports(void)
+{
+	int fd = ports;
+
+	ports = -1;
+	return fd;
+}
+
 const char *object_prog_name(enum loader_prog prog)
 {
 	return names[prog];
@@ -206,6 +216,10 @@ static int load_xdp(const struct object_options *options, const struct bpf_objec
 		ret = explain(ret, "xdp", true, opts->kernel_log_buf, err);
 		goto out;
 	}
+	ret = keep(bpf_map__fd(skel->maps.ports));
+	if (ret < 0)
+		goto out;
+	ports = ret;
 	ret = keep(bpf_program__fd(skel->progs.xdp_nic));
 	if (ret >= 0) {
 		prog_fd[PROG_XDP_NIC] = ret;
@@ -226,6 +240,8 @@ int object_load(const struct object_options *options, int map_fd[static LOADER_M
 	int ret;
 
 	memcpy(maps, map_fd, sizeof(maps));
+	if (ports >= 0)
+		close(object_take_ports()); /* of a load after which something failed */
 	for (int i = 0; i < PROG_COUNT; i++)
 		progs[i] = -1;
 	opts.kernel_log_buf = malloc(VERIFIER_LOG_BYTES);

@@ -206,6 +206,7 @@ int pin_adopt_progs(const struct place *p, int prog_fd[static PROG_COUNT])
 int pin_progs(const struct place *p, const int prog_fd[static PROG_COUNT], struct loader_error *err)
 {
 	char path[sizeof(p->progs) + 32];
+	int ports = object_take_ports();
 	int ret = 0;
 
 	for (int i = 0; i < PROG_COUNT && ret == 0; i++) {
@@ -215,6 +216,14 @@ int pin_progs(const struct place *p, const int prog_fd[static PROG_COUNT], struc
 		else
 			unlink(path);
 	}
+	/* beside the program that reads it, not among the maps: it is new with every load */
+	snprintf(path, sizeof(path), "%s/ports", p->progs);
+	if (ports < 0)
+		unlink(path);
+	else if (ret == 0)
+		ret = pin_replace(ports, path, err);
+	if (ports >= 0)
+		close(ports);
 	return ret;
 }
 

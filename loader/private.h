@@ -81,6 +81,9 @@ struct object_options {
 int object_load(const struct object_options *options, int map_fd[static LOADER_MAP_COUNT],
 		int prog_fd[static PROG_COUNT], struct loader_error *xdp_err,
 		struct loader_error *err);
+/* The map "ports" of the XDP program that was loaded last, -1 if there is none. The caller closes
+ * it. */
+int object_take_ports(void);
 const char *object_prog_name(enum loader_prog prog);
 int object_privileges(struct loader_error *err);
 

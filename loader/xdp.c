@@ -11,6 +11,26 @@
 
 #include "loader/private.h"
 
+/* Tells the program pinned beside the record whether it may send by the record's interface.
+ * Where that fails packets take the way by tc. */
+static void port_set(const struct record *r, bool attached)
+{
+	const __u32 how = r->flag == RECORD_NATIVE ? 2 : 1; /* enum port */
+	const char *name = strrchr(r->path, '/');
+	char path[sizeof(r->path) + 16];
+	int fd;
+
+	snprintf(path, sizeof(path), "%.*s/../progs/ports", (int)(name - r->path), r->path);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return;
+	if (attached)
+		bpf_map_update_elem(fd, &r->ifindex, &how, BPF_ANY);
+	else
+		bpf_map_delete_elem(fd, &r->ifindex);
+	close(fd);
+}
+
 bool xdp_live(const struct record *r)
 {
 	struct bpf_link_info info = {0};
@@ -38,6 +58,8 @@ int xdp_replace(const struct record *r, int prog_fd, struct loader_error *err)
 	if (bpf_link_update(fd, prog_fd, NULL) < 0)
 		ret = error_set(err, -errno, "cannot replace the XDP program of %s: %s", r->path,
 				strerror(errno));
+	else
+		port_set(r, true);
 	close(fd);
 	return ret;
 }
@@ -46,6 +68,7 @@ void xdp_detach(const struct record *r)
 {
 	int fd = bpf_obj_get(r->path);
 
+	port_set(r, false);
 	/* At once, even if somebody else looks at the link at this moment. */
 	if (fd >= 0) {
 		bpf_link_detach(fd);
@@ -123,6 +146,8 @@ int xdp_attach(const struct place *p, int prog_fd, uint32_t ifindex, bool generi
 	/* A crash between the two closes the link and so detaches. */
 	if (bpf_obj_pin(fd, r.path) < 0)
 		ret = error_set(err, -errno, "cannot pin %s: %s", r.path, strerror(errno));
+	else
+		port_set(&r, true);
 	close(fd);
 	return ret;
 }

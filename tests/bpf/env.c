@@ -22,6 +22,8 @@
 #include "bpf/tc.skel.h"
 #include "bpf/xdp.skel.h"
 
+#define TEST_CHECKSUM_COMPLETE 4 /* BPF_F_TEST_SKB_CHECKSUM_COMPLETE */
+
 struct env {
 	struct tc_bpf *tc;
 	struct xdp_bpf *xdp;
@@ -105,6 +107,17 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list args
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
 }
 
+int env_ports(struct env *env, __u32 wan, __u32 lan)
+{
+	int fd = bpf_map__fd(env->xdp->maps.ports);
+
+	/* 0: XDP is not there */
+	bpf_map_delete_elem(fd, &env->wan);
+	bpf_map_delete_elem(fd, &env->lan);
+	return (wan ? bpf_map_update_elem(fd, &env->wan, &wan, BPF_ANY) : 0) |
+	       (lan ? bpf_map_update_elem(fd, &env->lan, &lan, BPF_ANY) : 0);
+}
+
 static int env_load(struct env *env, __u32 max_flows)
 {
 	struct bpf_map *map;
@@ -134,7 +147,8 @@ static int env_load(struct env *env, __u32 max_flows)
 		if (err)
 			return err;
 	}
-	return xdp_bpf__load(env->xdp);
+	err = xdp_bpf__load(env->xdp);
+	return err ? err : env_ports(env, 2, 2);
 }
 
 int env_tun(const char *name)
@@ -380,8 +394,18 @@ static bool run_tc(struct env *env, enum row_hook hook, struct __sk_buff *skb, c
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = len,
 		    .data_out = ret->data, .data_size_out = sizeof(ret->data), .ctx_in = skb,
 		    .ctx_size_in = sizeof(*skb), .repeat = 1);
-	int err = bpf_prog_test_run_opts(bpf_program__fd(progs[hook]), &opts);
+	int err;
 
+	/* The sum over the packet, as a NIC gives it, has to be right afterwards; the kernel looks from
+	 * 6.17 on. Not where VLAN tags are popped: whose the difference there is, is not known. */
+	if (!skb->gso_size && packet[12] != 0x81)
+		opts.flags = TEST_CHECKSUM_COMPLETE;
+	err = bpf_prog_test_run_opts(bpf_program__fd(progs[hook]), &opts);
+	if (err == -EINVAL) {
+		opts.flags = 0;
+		opts.data_size_out = sizeof(ret->data);
+		err = bpf_prog_test_run_opts(bpf_program__fd(progs[hook]), &opts);
+	}
 	ret->verdict = opts.retval;
 	ret->len = opts.data_size_out;
 	return !err;

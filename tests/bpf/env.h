@@ -80,6 +80,9 @@ bool env_run(struct env *env, enum row_hook hook, bool xdp, int ifindex, const _
 /* The same on tc, for a packet that stands for several. */
 bool env_run_gso(struct env *env, enum row_hook hook, const __u8 *packet, __u32 len, __u32 gso_size,
 		 __u32 gso_segs, struct run *ret);
+/* How XDP is attached to the two interfaces: 0 not, 1 generic, 2 native, which they are at the
+ * start. */
+int env_ports(struct env *env, __u32 wan, __u32 lan);
 int env_sweep(struct env *env, struct sweep_args *args);
 
 /* Flows that ROW_FLOW installs: services by family and protocol. */

@@ -13,8 +13,8 @@ import logging
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 from scapy.all import (  # noqa: E402
     IP, TCP, UDP, ICMP, Dot1Q, Ether, ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest,
-    ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPOption_NOP, IPOption_RR, IPv6, IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, PadN, Raw, fragment, fragment6)
+    ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPOption_NOP, IPOption_RR, IPv6, IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, PadN, Raw, checksum, fragment, fragment6)
 
 V = {4: "10.77.0.5", 6: "fd77::5"}  # the mobile's virtual addresses
 M = {4: "192.0.2.10", 6: "2001:db8:1::10"}  # its point
@@ -369,6 +369,214 @@ def cross_rows():
                                    mask_id=to4 and n != 1300)
 
 
+def unreachable(fam, code):
+    return lambda q: (ICMP(type=3, code=code) if fam == 4 else ICMPv6DestUnreach(code=code)) / Raw(q)
+
+
+def too_big(fam, mtu):
+    return lambda q: (ICMP(type=3, code=4, nexthopmtu=mtu) if fam == 4
+                      else ICMPv6PacketTooBig(mtu=mtu)) / Raw(q)
+
+
+def crossed_errors(to, decode):
+    """(name, error in the other family, error in this one): RFC 7915 sections 4.2 and 5.2."""
+    late = {4: lambda q: ICMP(type=11, code=0) / Raw(q), 6: lambda q: ICMPv6TimeExceeded(code=0) / Raw(q)}
+    proto = {4: unreachable(4, 2), 6: lambda q: ICMPv6ParamProblem(code=1, ptr=6) / Raw(q)}
+    fam = 10 - to
+    same = [("time exceeded", late[fam], late[to]), ("protocol unreachable", proto[fam], proto[to])]
+    if to == 6:
+        codes = {0: 0, 1: 0, 3: 4, 5: 0, 6: 0, 9: 1, 10: 1, 11: 0, 12: 0, 13: 1, 15: 1}
+        # a host takes nothing below 1280, the other end of the path does; 0: the plateau below the quoted length
+        mtus = {1320: 1340, 1000: 1280 if decode else 1020, 0: 1300}
+    else:
+        codes = {0: 1, 1: 10, 2: 1, 3: 1, 4: 3}
+        mtus = {1380: 1360, 1300: 1280, 1280: 1260, 70000: 65535, 50: 68}
+    return (same + [(f"unreachable {a}", unreachable(fam, a), unreachable(to, b)) for a, b in codes.items()] +
+            [(f"MTU {a}", too_big(fam, a), too_big(to, b)) for a, b in mtus.items()])
+
+
+def crossed_error_rows():
+    for inner_fam, outer_fam in ((4, 6), (6, 4)):
+        for hook in ("ENCODE", "DECODE"):
+            decode = hook == "DECODE"
+            fam, to = (outer_fam, inner_fam) if decode else (inner_fam, outer_fam)
+            made4 = dict(id=0, df=0) if to == 4 else {}
+            label = f"{hook.lower()} v{inner_fam} in v{outer_fam}"
+            for role in ("MOBILE", "ANCHOR"):
+                up = role == "MOBILE"
+                us, them = (M, A) if up else (A, M)
+                app, other = (V, S) if up else (S, V)
+
+                def quotes(proto, n):
+                    """The quoted packet before and after."""
+                    way = up if decode else not up
+                    i = inner(inner_fam, proto, way, data(n), **(made4 if decode else {}))
+                    o = outer(outer_fam, proto, way, data(n), service=inner_fam,
+                              **({} if decode else made4))
+                    return (bytes(o), bytes(i)) if decode else (bytes(i), bytes(o))
+
+                def pair(name, before, after, **more):
+                    if decode:
+                        b = lambda t: ip(fam, R[fam], us[fam], t) / before
+                        a = lambda t: ip(to, other[to], app[to], t, **made4) / after
+                    else:
+                        b = lambda t: ip(fam, app[fam], other[fam], t) / before
+                        a = lambda t: ip(to, us[to], them[to], t, **made4) / after
+                    translated(f"N1 N18 {label} {role.lower()} {name}", hook, b, a, role=role,
+                               outer_fam=outer_fam, mask_id=to == 4, **more)
+
+                for name, error, expected in crossed_errors(to, decode):
+                    q, r = quotes("udp", 61)
+                    pair(f"{name} udp", error(q), expected(r))
+                name, error, expected = crossed_errors(to, decode)[-1]
+                for proto in ("tcp", "udp"):
+                    for keep in (8, 9, 16, 18, 33):
+                        q, r = quotes(proto, 60)
+                        q, r = q[:(20 if fam == 4 else 40) + keep], r[:(20 if to == 4 else 40) + keep]
+                        pair(f"{name} {proto} {keep} octets quoted", error(q), expected(r))
+                # what is too long for a network that may cut is quoted with DF
+                q, r = quotes("udp", 1300)
+                if to == 4:
+                    head = IP(r[:20])
+                    head.flags, head.chksum = "DF", None
+                    r = bytes(head) + r[20:]
+                cut = 400
+                pair(f"{name} of a large packet", error(q[:cut]), expected(r[:cut + (20 if to == 6 else -20)]))
+                # echo: its identifier, its type and its sum, too
+                ident_o = EMULATOR[(inner_fam, "icmp")] | (0x77 if up else 9)
+                ident_i = 0x1277 if up else ident_o
+                reply = decode != up
+                src_i, dst_i = (app, other) if decode else (other, app)
+                src_o, dst_o = (us, them) if decode else (them, us)
+                i = (ip(inner_fam, src_i[inner_fam], dst_i[inner_fam], **(made4 if decode else {})) /
+                     echo(inner_fam, reply, ident_i))
+                o = (ip(outer_fam, src_o[outer_fam], dst_o[outer_fam], **({} if decode else made4)) /
+                     echo(outer_fam, reply, ident_o))
+                q, r = (o, i) if decode else (i, o)
+                pair(f"{name} echo", error(bytes(q)), expected(bytes(r)))
+                # the first fragment of a packet, of which the error has no fragment header in IPv6
+                i, o = (build(f, "udp", up if decode else not up, data(900), service=inner_fam)
+                        if build is outer else build(f, "udp", up if decode else not up, data(900))
+                        for build, f in ((inner, inner_fam), (outer, outer_fam)))
+                whole_q, whole_r = (o, i) if decode else (i, o)
+                q = bytes(cut_up(whole_q, 448, 0x12345678 & (0xFFFF if fam == 4 else ~0), 17)[0])
+                r = (bytes(cut_up(whole_r, 448, 0x5678, 17)[0]) if to == 4 else
+                     bytes(whole_r)[:4] + (448).to_bytes(2, "big") + bytes(whole_r)[6:40 + 448])
+                pair(f"{name} first fragment", error(q), expected(r))
+                # nothing to be said in the other family
+                q = quotes("udp", 9)[0]
+                bad = (ICMP(type=12, code=0, ptr=1) if fam == 4 else ICMPv6ParamProblem(code=0, ptr=1)) / Raw(q)
+                b = (ip(fam, R[fam], us[fam]) if decode else ip(fam, app[fam], other[fam])) / bad
+                row(f"N18 {label} {role.lower()} parameter problem is dropped", hook, b, role=role,
+                    outer_fam=outer_fam, tc=DROP, reason="UNSUPPORTED")
+                if fam == 4:
+                    b = ((ip(fam, R[fam], us[fam]) if decode else ip(fam, app[fam], other[fam])) /
+                         unreachable(4, 14)(q))
+                    row(f"N18 {label} {role.lower()} precedence violation is dropped", hook, b, role=role,
+                        outer_fam=outer_fam, tc=DROP, reason="UNSUPPORTED")
+                if not decode and to == 6:
+                    q = quotes("udp", 1400)[0][:1340]
+                    row(f"N18 {label} {role.lower()} error that gets too large is dropped", hook,
+                        ip(fam, app[fam], other[fam]) / unreachable(4, 3)(q), role=role,
+                        outer_fam=outer_fam, tc=DROP, reason="TOO_BIG")
+
+
+def cut_up(whole, size, ident, proto):
+    """Fragments with `size` octets each, whatever the family."""
+    head = whole.copy()
+    head.remove_payload()
+    four = head.version == 4
+    body = bytes(whole)[20 if four else 40:]
+    pieces = []
+    for at in range(0, len(body), size):
+        more, part = at + size < len(body), Raw(body[at:at + size])
+        h = head.copy()
+        if four:
+            h.id, h.frag, h.flags, h.proto = ident & 0xFFFF, at // 8, "MF" if more else 0, proto
+            pieces.append(h / part)
+        else:
+            h.nh = 44
+            pieces.append(h / IPv6ExtHdrFragment(id=ident, m=more, offset=at // 8, nh=proto) / part)
+    return pieces
+
+
+def crossed_fragment_rows():
+    for inner_fam, outer_fam in ((4, 6), (6, 4)):
+        for role in ("MOBILE", "ANCHOR"):
+            for hook in ("ENCODE", "DECODE"):
+                for proto in ("udp", "tcp", "icmp"):
+                    up, decode = side(role, hook), hook == "DECODE"
+                    fam, to = (outer_fam, inner_fam) if decode else (inner_fam, outer_fam)
+                    ident = 0x1234 if fam == 4 else 0x0BADCAFE
+                    n = 1800
+
+                    def whole(f, ttl, is_outer):
+                        if proto != "icmp":
+                            if is_outer:
+                                return outer(f, proto, up, data(n), ttl=ttl, service=inner_fam)
+                            return inner(f, proto, up, data(n), ttl=ttl)
+                        i = EMULATOR[(inner_fam, "icmp")] | 0x77
+                        if not is_outer:
+                            src, dst = (V, S) if up else (S, V)
+                            i = 0x1277 if role == "MOBILE" else i
+                            return ip(f, src[f], dst[f], ttl) / echo(f, not up, i, n)
+                        # no fragment tells ICMPv6's checksum the length: outside it is without in IPv6,
+                        # with in IPv4
+                        src, dst = (M, A) if up else (A, M)
+                        head, body = ip(f, src[f], dst[f], ttl), echo(f, not up, i, n)
+                        raw = bytearray(bytes(head / body)[20 if f == 4 else 40:])
+                        raw[2:4] = b"\0\0"
+                        if f == 4:
+                            pseudo = len(raw).to_bytes(4, "big")
+                        else:
+                            pseudo = bytes(head)[8:40] + b"\0\0\0\x3a"
+                        raw[2:4] = checksum(pseudo + bytes(raw)).to_bytes(2, "big")
+                        return head / Raw(bytes(raw))
+
+                    def pieces(f, ttl, is_outer):
+                        number = {"udp": 17, "tcp": 6, "icmp": 1 if f == 4 else 58}[proto]
+                        return cut_up(whole(f, ttl, is_outer), 800,
+                                      ident if f == fam else ident & 0xFFFF, number)
+
+                    before = pieces(fam, 64, decode)
+                    after, hop = pieces(to, 64, not decode), pieces(to, 63, not decode)
+                    assert len(before) == len(after) == 3
+                    common = dict(role=role, outer_fam=outer_fam)
+                    label = f"N18 {hook.lower()} {role.lower()} {proto} v{inner_fam} in v{outer_fam}"
+                    for k in range(3):
+                        row(f"{label} fragment {k} in order", hook, before[k], after[k],
+                            after_xdp=hop[k], cont=k > 0, **common)
+                    row(f"{label} fragment before the first", hook, before[2],
+                        tc=REDIRECT if decode else OK, reason="FRAGMENT_EARLY", **common)
+                    row(f"{label} the first after it", hook, before[0], after[0], after_xdp=hop[0],
+                        cont=True, **common)
+                    row(f"{label} the early one again", hook, before[2], after[2], after_xdp=hop[2],
+                        cont=True, **common)
+                    if decode:
+                        row(f"{label} the daemon offers the early one again", "RELEASE", before[2],
+                            after[2], tc=PASS, xdp=NOBODY, reason="DECODED", cont=True, **common)
+                    if proto == "udp" and fam == 4:
+                        w = whole(fam, 64, decode)
+                        w[UDP].chksum = 0
+                        row(f"{label} fragment without checksum cannot become IPv6", hook,
+                            cut_up(w, 800, ident, 17)[0], tc=DROP if decode else OK,
+                            reason="UNSUPPORTED", **common)
+    extended = inner(6, "tcp", True, data(21))
+    head, body = extended.copy(), extended[TCP].copy()
+    head.remove_payload()
+    options = IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
+    small = lambda t: outer(4, "tcp", True, data(21), ttl=t, service=6, id=0, df=0)
+    translated("N18 encode mobile v6 in v4 a short extension header goes", "ENCODE",
+               lambda t: ip(6, V[6], S[6], t) / options / body, small, role="MOBILE", mask_id=True)
+    fragment_id = IPv6ExtHdrFragment(id=7)
+    for name, chain in (("two extension headers", options / options),
+                        ("options behind a fragment header", IPv6ExtHdrFragment(id=7, m=1) / options)):
+        row(f"N18 encode mobile v6 in v4 {name} are not carried", "ENCODE", head / chain / body,
+            role="MOBILE", tc=OK, reason="UNSUPPORTED")
+    translated("N18 encode mobile v6 in v4 atomic fragment", "ENCODE",
+               lambda t: ip(6, V[6], S[6], t) / fragment_id / body, small, role="MOBILE", mask_id=True)
+
+
 def probe_rows():
     for fam in (4, 6):
         for role in ("MOBILE", "ANCHOR"):
@@ -490,6 +698,6 @@ def emit():
 
 
 for make in (plain_rows, flow_rows, header_rows, echo_rows, error_rows, fragment_rows, cross_rows,
-             probe_rows, refusal_rows):
+             crossed_error_rows, crossed_fragment_rows, probe_rows, refusal_rows):
     make()
 emit()

@@ -3,7 +3,9 @@
  * Limits, counters, stamps and events: what a packet leaves in the maps.
  */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -289,8 +291,45 @@ static void test_echo(struct env *env)
 		assoc(env).flows);
 }
 
+/* XDP sends only where it is attached, too, and natively only what came so; the rest is for tc. */
+static void test_ports(struct env *env)
+{
+	static const struct {
+		__u32 wan, lan;
+		int decode;
+	} ports[] = {
+		{2, 2, XDP_REDIRECT}, {2, 0, XDP_PASS},     {0, 2, XDP_PASS}, {0, 0, XDP_PASS},
+		{2, 1, XDP_PASS},     {1, 2, XDP_REDIRECT}, {1, 0, XDP_PASS}, {1, 1, XDP_REDIRECT},
+	};
+	static const struct timespec tick = {.tv_nsec = 30000000}; /* a way found serves so long */
+	struct sample up = row_packet(UP);
+	__u64 count;
+	struct run run;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+		char name[80];
+		bool same;
+
+		snprintf(name, sizeof(name), "N2 XDP from a port of kind %u to one of kind %u",
+			 ports[i].wan, ports[i].lan);
+		env_ports(env, ports[i].wan, ports[i].lan);
+		nanosleep(&tick, NULL);
+		count = env_count(env, HF_REASON_DECODED);
+		env_run(env, ROW_DECODE, true, env_ifindex(env, ROW_DECODE, 0), up.data, up.len,
+			&run);
+		same = run.len == up.len && !memcmp(run.data, up.data, up.len);
+		env_say(run.verdict == ports[i].decode && same == (run.verdict == XDP_PASS) &&
+				env_count(env, HF_REASON_DECODED) - count ==
+					(run.verdict == XDP_REDIRECT),
+			name, "verdict %d", run.verdict);
+	}
+	env_ports(env, 2, 2);
+}
+
 void test_limits(struct env *env)
 {
+	test_ports(env);
 	test_full(env, false);
 	test_full(env, true);
 	test_limit(env);
