@@ -32,6 +32,8 @@ struct client {
 	struct ctl *ctl;
 	struct bufferevent *bev;
 	bool monitor;
+	bool gone; /* to be dropped once its request was handled */
+	bool busy; /* it is being handled */
 };
 
 struct ctl {
@@ -49,6 +51,11 @@ void ctl_path(const char *run_dir, const char *name, char *buf, size_t len)
 
 static void drop(struct client *c)
 {
+	if (c->busy) {
+		c->gone = true;
+		c->monitor = false;
+		return;
+	}
 	for (struct client **at = &c->ctl->clients; *at; at = &(*at)->next)
 		if (*at == c) {
 			*at = c->next;
@@ -160,11 +167,16 @@ static void on_read(struct bufferevent *bev, void *arg)
 	struct client *c = arg;
 	char *line;
 
-	while ((line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_LF))) {
+	/* what a request brings about is told to monitors, of which it may be one that is dropped
+	 */
+	c->busy = true;
+	while (!c->gone &&
+	       (line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_LF))) {
 		handle(c, line);
 		free(line);
 	}
-	if (evbuffer_get_length(bufferevent_get_input(bev)) > LINE_MAX_BYTES)
+	c->busy = false;
+	if (c->gone || evbuffer_get_length(bufferevent_get_input(bev)) > LINE_MAX_BYTES)
 		drop(c);
 }
 

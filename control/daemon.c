@@ -30,6 +30,7 @@
 #define RECEIVE_MAX  64 /* datagrams before others get their turn */
 #define PUMP_MAX     512
 #define ENDING_MS    500u
+#define POINTS_SPARE 64 /* room for what appears between counting and reading */
 
 const struct netlink_link *daemon_link(const struct daemon *d, uint32_t ifindex)
 {
@@ -73,17 +74,36 @@ void daemon_wake(struct daemon *d)
 
 /* ---- events ------------------------------------------------------------ */
 
+/* A look-up in the routing table for every path: where routes change all the time, no more than a
+ * tenth of it. */
+static void follow_ways(struct daemon *d)
+{
+	uint64_t began = clock_ms(), now;
+
+	if (!d->ways_changed || began < d->ways_due_ms)
+		return;
+	d->ways_changed = false;
+	anchor_ways_changed(d);
+	now = clock_ms();
+	d->ways_due_ms = now + 10 * (now - began);
+}
+
+static void follow_points(struct daemon *d, int changed);
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
 	uint64_t now = clock_us(), next = TICK_IDLE_US;
-	bool ending = false;
+	bool ending = false, swept = false;
 	int held;
 
 	(void)fd;
 	(void)what;
 	pump_tick(d, now / 1000);
 	flowevents_consume(d->flowevents);
+	if (d->points_due)
+		follow_points(d, 0);
+	follow_ways(d);
 	for (uint32_t i = 0; i < d->assoc_top; i++) {
 		struct assoc *a = d->assocs[i];
 		uint64_t us;
@@ -91,15 +111,25 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		if (!a)
 			continue;
 		if (!a->doomed)
-			assoc_tick(a, now);
+			assoc_tick(a, now, TICK_IDLE_US);
 		if (a->doomed) {
+			bool sweeps = d->assoc_map[i].flows;
+
+			/* Whoever was cut off with all its mobiles loses them all at once, and to
+			 * take away flows is to walk the whole map: one in a tick. */
+			if (sweeps && swept) {
+				assoc_route(a, NULL, HF_MODE_DOWN);
+				next = 1000;
+				continue;
+			}
+			swept |= sweeps;
 			ctl_publish_state(d, a);
 			assoc_free(a);
 			continue;
 		}
 		if (a->state == ASSOC_ENDING && now / 1000 < a->ending_ms)
 			ending = true;
-		us = assoc_next_us(a, now, TICK_IDLE_US);
+		us = a->due_us > now ? a->due_us - now : 1000;
 		if (us < next)
 			next = us;
 	}
@@ -182,18 +212,58 @@ static void on_flowevent(evutil_socket_t fd, short what, void *arg)
 	flowevents_consume(((struct daemon *)arg)->flowevents);
 }
 
+/* A host may have any number of both. What is read replaces what was, or nothing changes. */
+static int read_links(struct daemon *d)
+{
+	struct netlink_link *list = NULL;
+	int n = 0, size;
+
+	do {
+		free(list);
+		size = n + POINTS_SPARE;
+		list = calloc(size, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		n = netlink_links(d->netlink, list, size);
+	} while (n > size);
+	if (n < 0) {
+		free(list);
+		return n;
+	}
+	free(d->links);
+	d->links = list;
+	d->link_count = n;
+	return 0;
+}
+
+static int read_addresses(struct daemon *d)
+{
+	struct netlink_address *list = NULL;
+	int n = 0, size;
+
+	do {
+		free(list);
+		size = n + POINTS_SPARE;
+		list = calloc(size, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		n = netlink_addresses(d->netlink, list, size);
+	} while (n > size);
+	if (n < 0) {
+		free(list);
+		return n;
+	}
+	free(d->addresses);
+	d->addresses = list;
+	d->address_count = n;
+	return 0;
+}
+
 static int read_points(struct daemon *d)
 {
-	int n = netlink_links(d->netlink, d->links, DAEMON_LINKS_MAX);
+	int ret = read_links(d);
 
-	if (n < 0)
-		return n;
-	d->link_count = n < DAEMON_LINKS_MAX ? n : DAEMON_LINKS_MAX;
-	n = netlink_addresses(d->netlink, d->addresses, DAEMON_ADDRESSES_MAX);
-	if (n < 0)
-		return n;
-	d->address_count = n < DAEMON_ADDRESSES_MAX ? n : DAEMON_ADDRESSES_MAX;
-	return 0;
+	return ret ? ret : read_addresses(d);
 }
 
 static bool attached(const struct daemon *d, uint32_t ifindex)
@@ -304,6 +374,28 @@ static void follow_mtu(struct daemon *d)
 	d->tun_mtu = mtu;
 }
 
+static void follow_points(struct daemon *d, int changed)
+{
+	static unsigned long long said_ms;
+
+	/* A list that changes faster than it is read: the next tick tries again. */
+	d->points_due |= changed;
+	if (read_points(d)) {
+		if (log_allowed(&said_ms, 1000))
+			log_warning("links and addresses could not be read; trying on");
+		return;
+	}
+	d->points_due = 0;
+	attach_all(d);
+	follow_mtu(d);
+	if (d->conf->role == HF_ROLE_MOBILE) {
+		mobile_points_changed(d);
+	} else {
+		d->ways_changed = true;
+		follow_ways(d);
+	}
+}
+
 static void on_netlink(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -311,18 +403,8 @@ static void on_netlink(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (changed <= 0)
-		return;
-	if (read_points(d)) {
-		log_warning("links and addresses could not be read");
-		return;
-	}
-	attach_all(d);
-	follow_mtu(d);
-	if (d->conf->role == HF_ROLE_MOBILE)
-		mobile_points_changed(d);
-	else if (changed & NETLINK_ROUTES)
-		anchor_routes_changed(d);
+	if (changed > 0)
+		follow_points(d, changed);
 }
 
 static void on_signal(evutil_socket_t sig, short what, void *arg)
@@ -632,6 +714,8 @@ out:
 	ctl_close(d->ctl);
 	if (d->base)
 		event_base_free(d->base);
+	free(d->links);
+	free(d->addresses);
 	free(d);
 	return ret;
 }

@@ -22,9 +22,6 @@ struct flowevents;
 struct path;
 struct services;
 
-#define DAEMON_LINKS_MAX     64
-#define DAEMON_ADDRESSES_MAX 256
-
 struct daemon {
 	struct conf *conf;
 	struct event_base *base;
@@ -50,10 +47,14 @@ struct daemon {
 	uint32_t path_next;
 
 	/* what netlink says, read again at every change */
-	struct netlink_link links[DAEMON_LINKS_MAX];
+	struct netlink_link *links;
 	int link_count;
-	struct netlink_address addresses[DAEMON_ADDRESSES_MAX];
+	struct netlink_address *addresses;
 	int address_count;
+
+	int points_due;       /* NETLINK_*: changed, but could not be read yet */
+	bool ways_changed;    /* anchor: paths have yet to follow interfaces and routes, */
+	uint64_t ways_due_ms; /* not before then */
 
 	uint64_t reasons[HF_REASON_COUNT]; /* counted by the daemon, beside the data plane's */
 	uint64_t started_ms;

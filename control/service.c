@@ -136,14 +136,14 @@ int services_set(struct daemon *d, uint32_t scope, uint32_t assoc, const struct 
 
 uint32_t services_find(const struct daemon *d, uint32_t scope, uint8_t proto, __be16 emulator)
 {
-	for (uint32_t i = 1; i < HF_SERVICES_MAX; i++) {
-		const struct service_val *v = &d->services->list[i].val;
+	struct emulator_key key = {.scope = scope, .port = emulator, .proto = proto};
+	uint32_t i;
 
-		if (v->used && v->proto == proto && v->emulator == emulator &&
-		    scope_of(d, v) == scope)
-			return i;
-	}
-	return HF_SERVICES_MAX;
+	/* asked for every flow that is announced: not by going through them all */
+	if (bpf_map_lookup_elem(loader_map_fd(d->loader, LOADER_EMULATORS), &key, &i) ||
+	    !services_at(d, i))
+		return HF_SERVICES_MAX;
+	return i;
 }
 
 const struct service *services_at(const struct daemon *d, uint32_t index)

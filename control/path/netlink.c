@@ -333,8 +333,9 @@ int netlink_forget_neighbour(struct netlink *nl, uint32_t ifindex, const struct 
 	msg = request_new(RTM_GETNEIGH, 0, &ndm, sizeof(ndm));
 	r = request_ask(nl, msg, msg ? request_put_addr(msg, NDA_DST, addr) : 0, take_state,
 			&state);
-	/* what somebody has written there by hand stays */
-	if (r == 0 && !(state & (NUD_PERMANENT | NUD_NOARP)) && state != NUD_NONE) {
+	/* Only there do packets wait. One that is resolved serves others too, at an anchor every
+	 * mobile: theirs must not have to wait for it. */
+	if (r == 0 && state & NUD_INCOMPLETE) {
 		msg = request_new(RTM_DELNEIGH, 0, &ndm, sizeof(ndm));
 		r = request_ask(nl, msg, msg ? request_put_addr(msg, NDA_DST, addr) : 0, NULL,
 				NULL);

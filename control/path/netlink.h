@@ -89,8 +89,9 @@ int netlink_add_address(struct netlink *nl, uint32_t ifindex, const struct hf_ad
 int netlink_del_address(struct netlink *nl, uint32_t ifindex, const struct hf_addr *addr,
 			unsigned int prefixlen);
 
-/* Drops a neighbour entry and the packets that wait in it: a TCP segment that does is not retransmitted, as
- * its sender sees that it has not left the host yet. None there: 0. */
+/* Drops a neighbour entry that is not resolved and the packets that wait in it: a TCP segment that
+ * does is not retransmitted, as its sender sees that it has not left the host yet. None there: 0.
+ */
 int netlink_forget_neighbour(struct netlink *nl, uint32_t ifindex, const struct hf_addr *addr);
 
 /* A route of our protocol to a device in the main table. `prefsrc` may be zero or NULL, `mtu` 0:

@@ -122,19 +122,21 @@ struct path *path_new(struct assoc *a, const struct hf_addr *local, const struct
 	return p;
 }
 
-int path_set_nexthop(struct path *p, const struct hf_addr *nexthop)
+int path_set_way(struct path *p, uint32_t ifindex, const struct hf_addr *nexthop)
 {
 	struct assoc *a = p->assoc;
 	struct daemon *d = a->d;
 	uint32_t old = p->slot, slot;
 	struct path_val *now, *was;
 
-	if (addr_equal(&p->nexthop, nexthop))
+	if (p->ifindex == ifindex && addr_equal(&p->nexthop, nexthop) &&
+	    path_stamps(p)->mtu == mtu_of(d, ifindex))
 		return 0;
 	slot = free_slot(d);
 	if (!slot)
 		return -ENOSPC;
 	p->slot = slot;
+	p->ifindex = ifindex;
 	p->nexthop = *nexthop;
 	d->paths[slot] = p;
 	fill_slot(p);
@@ -150,6 +152,9 @@ int path_set_nexthop(struct path *p, const struct hf_addr *nexthop)
 	if (a->current == p)
 		assoc_route(a, p, HF_ROUTE_MODE(d->assoc_map[a->index].route));
 	rest_slot(d, old);
+	/* the answer to a probe under way would name the old slot */
+	if (p->asked)
+		path_ask(p, clock_us());
 	return 0;
 }
 
@@ -302,7 +307,7 @@ enum path_news path_tick(struct path *p, uint64_t now_us)
 		return PATH_NO_NEWS;
 	if (heard && (!p->asked || heard + STAMP_GRAIN_US >= p->probe_us)) {
 		enum path_health before = p->health;
-		bool fresh = p->asked || now_us - heard < 1000000;
+		bool fresh = p->asked || now_us < heard + 1000000;
 
 		if (p->asked) {
 			p->asked = false;
@@ -343,5 +348,6 @@ bool path_busy(const struct path *p, uint64_t now_us)
 	const struct path_val *v = path_stamps(p);
 	uint64_t tx = v->last_tx_ns / 1000, rx = v->last_rx_ns / 1000;
 
-	return (tx && now_us - tx < 1000000) || (rx && now_us - rx < 1000000);
+	/* the stamps may be younger than the tick */
+	return (tx && now_us < tx + 1000000) || (rx && now_us < rx + 1000000);
 }

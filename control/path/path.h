@@ -63,8 +63,9 @@ struct path {
  * the map refused it. `nexthop` zero: the peer is the neighbour. */
 struct path *path_new(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
 		      uint32_t ifindex, const struct hf_addr *nexthop);
-/* Another next hop: a new slot, as one in use is never written. 0 or negative errno. */
-int path_set_nexthop(struct path *p, const struct hf_addr *nexthop);
+/* Another interface (the same addresses on a device that came back, or on another one), next hop or
+ * MTU: a new slot, as one in use is never written. 0 or negative errno. */
+int path_set_way(struct path *p, uint32_t ifindex, const struct hf_addr *nexthop);
 /* Takes over a slot that was pinned. */
 struct path *path_adopt(struct assoc *a, uint32_t slot, bool accepted);
 void path_free(struct path *p); /* NULL is allowed; also leaves the association's list */

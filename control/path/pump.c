@@ -18,6 +18,7 @@
 #include "control/peer/assoc.h"
 
 #define RELEASE_ROUNDS    64
+#define RELEASE_US        50000u /* then the fast path opens even if more keeps coming */
 #define REFUSE_PER_SECOND 1000
 
 static uint8_t buffer[TUN_PACKET_MAX];
@@ -172,6 +173,13 @@ bool pump_read(struct daemon *d, size_t max)
 	return true;
 }
 
+/* What waits now and, at most, what comes while that is read: whoever sends faster than we read
+ * must not keep us here. */
+static void read_waiting(struct daemon *d)
+{
+	pump_read(d, TUN_QUEUE_LEN);
+}
+
 static size_t release_all(struct assoc *a)
 {
 	struct daemon *d = a->d;
@@ -188,15 +196,15 @@ static size_t release_all(struct assoc *a)
 
 size_t pump_release(struct assoc *a)
 {
+	uint64_t until = clock_us() + RELEASE_US;
 	size_t n = 0;
 
 	/* What arrives meanwhile queues up behind: go on until nothing does, and only then open the
 	 * fast path, so that order is kept. */
-	for (int i = 0; i < RELEASE_ROUNDS; i++) {
+	for (int i = 0; i < RELEASE_ROUNDS && clock_us() < until; i++) {
 		size_t now;
 
-		while (pump_read(a->d, 1024))
-			;
+		read_waiting(a->d);
 		now = release_all(a);
 		n += now;
 		if (!now)
@@ -204,8 +212,7 @@ size_t pump_release(struct assoc *a)
 	}
 	assoc_route(a, a->current, HF_MODE_ACTIVE);
 	/* What slipped in between: take() sends it on, as the route is active now. */
-	while (pump_read(a->d, 1024))
-		;
+	read_waiting(a->d);
 	return n;
 }
 

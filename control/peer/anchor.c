@@ -19,6 +19,8 @@
 #define POOL_TRIES 65536u
 /* A path that gave no sign for so long, and is not in use, is forgotten. */
 #define PATH_IDLE_MS 60000u
+/* Sooner where there is no room for another: more often than eagerly greeted (mobile.c). */
+#define PATH_QUIET_MS 1000u
 
 /* ---- inner addresses --------------------------------------------------- */
 
@@ -57,8 +59,21 @@ static bool in_pools(const struct daemon *d, const struct hf_addr *addr)
 	return false;
 }
 
-/* The fixed address, else the one it had, else the next free one. false: none left. A family
- * without a pool gives zero and true. */
+/* The n-th address of a pool, if it can be given. 0 is the prefix itself; the last of an IPv4 pool
+ * is its broadcast address. Negative errno: there is none. */
+static int pool_nth(const struct conf_prefix *p, uint64_t n, struct hf_addr *ret)
+{
+	struct hf_addr next;
+	int err = addr_nth(&p->addr, p->len, n, ret);
+
+	if (!err && addr_is_v4(&p->addr))
+		err = addr_nth(&p->addr, p->len, n + 1, &next);
+	return err;
+}
+
+/* The fixed address, else the one it had, else that of its place in the configuration (so that
+ * after a reboot nobody takes another's before that one is back), else the next free one. false:
+ * none left. A family without a pool gives zero and true. */
 static bool give_address(const struct daemon *d, const struct conf_mobile *m, bool v4,
 			 const struct hf_addr *had, struct hf_addr *ret)
 {
@@ -77,17 +92,16 @@ static bool give_address(const struct daemon *d, const struct conf_mobile *m, bo
 	}
 	for (size_t i = 0; i < d->conf->pool_count; i++) {
 		const struct conf_prefix *p = &d->conf->pools[i];
-		struct hf_addr addr, next;
+		struct hf_addr addr;
 
 		if (addr_is_v4(&p->addr) != v4)
 			continue;
 		any = true;
-		/* 0 is the prefix itself; the last of an IPv4 pool is its broadcast address */
-		for (uint64_t n = 1; n < POOL_TRIES; n++) {
-			if (addr_nth(&p->addr, p->len, n, &addr))
-				break;
-			if (v4 && addr_nth(&p->addr, p->len, n + 1, &next))
-				break;
+		if (!pool_nth(p, m - d->conf->mobiles + 1, &addr) && address_free(d, m, &addr)) {
+			*ret = addr;
+			return true;
+		}
+		for (uint64_t n = 1; n < POOL_TRIES && !pool_nth(p, n, &addr); n++) {
 			if (address_free(d, m, &addr)) {
 				*ret = addr;
 				return true;
@@ -145,6 +159,14 @@ static uint32_t interface_of(const struct daemon *d, const struct hf_addr *local
 	return 0;
 }
 
+static bool holds(const struct daemon *d, uint32_t ifindex, const struct hf_addr *local)
+{
+	for (int i = 0; i < d->address_count; i++)
+		if (d->addresses[i].ifindex == ifindex && addr_equal(&d->addresses[i].addr, local))
+			return true;
+	return false;
+}
+
 /* Zero where there is no route now: the peer may be a neighbour. */
 static struct hf_addr nexthop_of(const struct daemon *d, const struct hf_addr *local,
 				 const struct hf_addr *peer, uint32_t ifindex)
@@ -158,13 +180,34 @@ static struct hf_addr nexthop_of(const struct daemon *d, const struct hf_addr *l
 	return route.gateway;
 }
 
+/* A mobile that has moved on must not be locked out by where it was: the path that was silent for
+ * longest gives way, but none that is in use or gave a sign a moment ago. */
+static bool make_room(struct assoc *a)
+{
+	static unsigned long long said_ms;
+	struct path *oldest = NULL;
+
+	for (struct path *p = a->paths; p; p = p->next)
+		if (p != a->current && p != a->target && !p->accepted &&
+		    (!oldest || p->sign_ms < oldest->sign_ms))
+			oldest = p;
+	if (oldest && clock_ms() - oldest->sign_ms > PATH_QUIET_MS) {
+		path_free(oldest);
+		return true;
+	}
+	if (log_allowed(&said_ms, 1000))
+		log_warning("%s: more than %d paths at a time: another is not taken", a->name,
+			    ASSOC_PATHS_MAX);
+	return false;
+}
+
 struct path *anchor_path(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
 			 uint32_t ifindex)
 {
 	struct path *p = path_find(a, local, peer);
 	struct hf_addr nexthop;
 
-	if (p || a->path_count >= ASSOC_PATHS_MAX)
+	if (p || (a->path_count >= ASSOC_PATHS_MAX && !make_room(a)))
 		return p;
 	if (!ifindex)
 		ifindex = interface_of(a->d, local);
@@ -174,13 +217,21 @@ struct path *anchor_path(struct assoc *a, const struct hf_addr *local, const str
 	return path_new(a, local, peer, ifindex, &nexthop);
 }
 
-void anchor_routes_changed(struct daemon *d)
+void anchor_ways_changed(struct daemon *d)
 {
 	for (uint32_t i = 0; i < d->assoc_top; i++) {
 		for (struct path *p = d->assocs[i] ? d->assocs[i]->paths : NULL; p; p = p->next) {
-			struct hf_addr nexthop = nexthop_of(d, &p->local, &p->peer, p->ifindex);
+			uint32_t ifindex = p->ifindex;
+			struct hf_addr nexthop;
 
-			path_set_nexthop(p, &nexthop);
+			/* it went away and came back as another one, or its address moved */
+			if (!holds(d, ifindex, &p->local))
+				ifindex = interface_of(d, &p->local);
+			if (!ifindex)
+				continue;
+			nexthop = nexthop_of(d, &p->local, &p->peer, ifindex);
+			if (path_set_way(p, ifindex, &nexthop))
+				log_warning("%s: no room for another path", p->assoc->name);
 		}
 	}
 }
@@ -192,11 +243,17 @@ static enum wire_refusal admit(struct daemon *d, const struct conf_mobile *m,
 	struct hf_addr host4, host6;
 	struct proto_keys *keys;
 	struct assoc *a = assoc_named(d, m->id);
-	bool fresh = !a;
 	struct path *p;
+	bool fresh;
 
 	if (!addr_equal(&q->from, &ends->peer))
 		return WIRE_REFUSAL_TRANSLATED;
+	/* disconnected a moment ago: not one to hand out again */
+	if (a && a->doomed) {
+		assoc_free(a);
+		a = NULL;
+	}
+	fresh = !a;
 	if (!give_address(d, m, true, a ? &a->host4 : &q->host4, &host4) ||
 	    !give_address(d, m, false, a ? &a->host6 : &q->host6, &host6))
 		return WIRE_REFUSAL_POOL;
@@ -354,6 +411,8 @@ int anchor_start(struct daemon *d)
 		/* It has no keys until the mobile connects anew; its traffic goes on. */
 		d->assocs[i]->state = ASSOC_CONNECTED;
 	}
+	/* interfaces may have come back as others while no daemon watched */
+	anchor_ways_changed(d);
 	list = service_list(d);
 	if (!list)
 		return -ENOMEM;

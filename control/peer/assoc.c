@@ -20,6 +20,9 @@
 #define RETRY_MIN_US   20000u
 #define RETRY_BLIND_US 100000u
 #define RETRY_MAX_US   1000000u
+/* Repeats of a challenge that nothing new was heard for: no more than three times what came from an
+ * address goes there before it is validated (RFC 9000 section 8.1). */
+#define CHALLENGE_REPEATS 2u
 
 /* ---- life -------------------------------------------------------------- */
 
@@ -99,20 +102,24 @@ struct assoc *assoc_adopt(struct daemon *d, uint32_t index)
 			p->grace_ms = clock_ms() + d->conf->timers.grace;
 	}
 	/* The daemon before us may have died while it held packets: they are lost, those to come
-	 * are not. */
-	if (HF_ROUTE_MODE(v->route) == HF_MODE_PARK && a->current)
+	 * are not. An anchor goes on with the path it has, as the mobile may not notice for a
+	 * while; a mobile connects at once, and holds until then what no path would take. */
+	if (HF_ROUTE_MODE(v->route) == HF_MODE_PARK && a->current && a->role == HF_ROLE_ANCHOR)
 		assoc_route(a, a->current, HF_MODE_ACTIVE);
+	else if (HF_ROUTE_MODE(v->route) != HF_MODE_ACTIVE || !a->current)
+		assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE});
 	return a;
 }
 
-static void drop_hosts(struct assoc *a)
+/* Only what is ours: an address that the configuration has fixed for another mobile meanwhile may
+ * be that one's already. */
+static void drop_host(struct assoc *a, const struct hf_addr *addr)
 {
 	int fd = loader_map_fd(a->d->loader, LOADER_HOSTS);
+	struct host_val val;
 
-	if (!addr_is_zero(&a->host4))
-		bpf_map_delete_elem(fd, &a->host4);
-	if (!addr_is_zero(&a->host6))
-		bpf_map_delete_elem(fd, &a->host6);
+	if (!addr_is_zero(addr) && !bpf_map_lookup_elem(fd, addr, &val) && val.assoc == a->index)
+		bpf_map_delete_elem(fd, addr);
 }
 
 void assoc_free(struct assoc *a)
@@ -121,10 +128,13 @@ void assoc_free(struct assoc *a)
 	struct sweep_args sweep = {.assoc = a->index};
 
 	assoc_route(a, NULL, HF_MODE_DOWN);
-	drop_hosts(a);
+	drop_host(a, &a->host4);
+	drop_host(a, &a->host6);
 	while (a->paths)
 		path_free(a->paths);
-	loader_sweep(d->loader, &sweep);
+	/* it walks the whole map; at the end the map goes anyway */
+	if (d->assoc_map[a->index].flows && (!d->stopping || d->keep))
+		loader_sweep(d->loader, &sweep);
 	park_drop(d->park, a->index);
 	memset(&d->assoc_map[a->index], 0, sizeof(struct assoc_val));
 	d->assocs[a->index] = NULL;
@@ -160,8 +170,8 @@ static int set_host(struct assoc *a, struct hf_addr *now, struct hf_addr *map,
 	int fd = loader_map_fd(a->d->loader, LOADER_HOSTS);
 	struct host_val val = {.assoc = a->index, .role = a->role};
 
-	if (!addr_is_zero(now) && !addr_equal(now, want))
-		bpf_map_delete_elem(fd, now);
+	if (!addr_equal(now, want))
+		drop_host(a, now);
 	*now = *map = *want;
 	if (addr_is_zero(want))
 		return 0;
@@ -188,6 +198,7 @@ void assoc_connected(struct assoc *a, struct proto_keys *keys, uint32_t peer_ind
 	a->peer_index = peer_index;
 	a->epoch = epoch;
 	a->d->assoc_map[a->index].epoch = epoch;
+	a->due_us = 0;
 	a->state = ASSOC_CONNECTED;
 	a->connected_ms = a->sign_ms = a->data_rx_ms = a->alive_ms = a->alive_ack_ms = now / 1000;
 	a->trouble[0] = 0;
@@ -443,6 +454,7 @@ void assoc_feed(struct assoc *a, struct switch_input in)
 
 	if (a->doomed)
 		return;
+	a->due_us = 0;
 	note_start(a, &in);
 	actions = switch_step(&a->sm, &in);
 	if (actions || a->sm.state != before)
@@ -630,9 +642,35 @@ static void path_died(struct assoc *a, struct path *p)
 	mobile_lose(a, p);
 }
 
-void assoc_tick(struct assoc *a, uint64_t now_us)
+/* us until something of it is due, at most `max` */
+static uint64_t next_us(const struct assoc *a, uint64_t now_us, uint64_t max)
+{
+	uint64_t next = max;
+
+	if (a->draining)
+		return 1000;
+	if (a->sm.state > SWITCH_SETTLED ||
+	    (a->current &&
+	     (a->current->asked || a->current->waiting_us || path_busy(a->current, now_us))))
+		next = 10000;
+	if (a->retry_us && a->retry_us > now_us && a->retry_us - now_us < next)
+		next = a->retry_us - now_us;
+	return next < max ? next : max;
+}
+
+void assoc_wake(struct assoc *a)
+{
+	a->due_us = 0;
+	daemon_wake(a->d);
+}
+
+/* One association that is busy, or is woken, must not cost a look at thousands that are not. */
+void assoc_tick(struct assoc *a, uint64_t now_us, uint64_t max)
 {
 	struct path *next;
+
+	if (now_us < a->due_us)
+		return;
 
 	for (struct path *p = a->paths; p; p = next) {
 		enum path_news news = path_tick(p, now_us);
@@ -669,7 +707,8 @@ void assoc_tick(struct assoc *a, uint64_t now_us)
 			if (a->target)
 				a->target->refused++;
 			mobile_lose(a, a->target);
-		} else {
+		} else if (a->sm.state != SWITCH_CHALLENGE_SENT ||
+			   a->retry_count < CHALLENGE_REPEATS) {
 			assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_RETRY});
 		}
 	}
@@ -685,19 +724,5 @@ void assoc_tick(struct assoc *a, uint64_t now_us)
 		mobile_tick(a, now_us);
 	else
 		anchor_tick(a, now_us);
-}
-
-uint64_t assoc_next_us(const struct assoc *a, uint64_t now_us, uint64_t max)
-{
-	uint64_t next = max;
-
-	if (a->draining)
-		return 1000;
-	if (a->sm.state > SWITCH_SETTLED ||
-	    (a->current &&
-	     (a->current->asked || a->current->waiting_us || path_busy(a->current, now_us))))
-		next = 10000;
-	if (a->retry_us && a->retry_us > now_us && a->retry_us - now_us < next)
-		next = a->retry_us - now_us;
-	return next < max ? next : max;
+	a->due_us = now_us + next_us(a, now_us, max);
 }

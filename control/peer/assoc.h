@@ -64,6 +64,7 @@ struct assoc {
 	uint64_t sign_ms;   /* last authentic datagram */
 	uint64_t data_rx;   /* anchor: for the inactivity timeout */
 	uint64_t data_rx_ms;
+	uint64_t due_us;  /* ticks before that pass it by; 0: the next one does not */
 	bool doomed;      /* to be freed at the next tick */
 	bool feed_usable; /* events that an action brought about */
 	bool feed_drain;
@@ -112,9 +113,10 @@ void assoc_send(struct assoc *a, struct path *p, enum wire_type type, uint64_t n
 		uint64_t echo_us);
 void assoc_feed(struct assoc *a, struct switch_input in);
 void assoc_receive(struct daemon *d, const void *data, size_t len, const struct udp_ends *ends);
-void assoc_tick(struct assoc *a, uint64_t now_us);
-/* us until something of it is due, at most `max`. */
-uint64_t assoc_next_us(const struct assoc *a, uint64_t now_us, uint64_t max);
+/* Something happened to it that the next tick must not pass by. */
+void assoc_wake(struct assoc *a);
+/* Does what is due; at the latest `max` us later it is due again. */
+void assoc_tick(struct assoc *a, uint64_t now_us, uint64_t max);
 
 /* ---- mobile.c ---- */
 int mobile_start(struct daemon *d);
@@ -139,7 +141,8 @@ void anchor_stop(struct daemon *d);
  * NULL: no room. */
 struct path *anchor_path(struct assoc *a, const struct hf_addr *local, const struct hf_addr *peer,
 			 uint32_t ifindex);
-void anchor_routes_changed(struct daemon *d);
+/* Interfaces, addresses or routes changed: paths follow. */
+void anchor_ways_changed(struct daemon *d);
 void anchor_tick(struct assoc *a, uint64_t now_us);
 void anchor_hello(struct assoc *a, struct path *p, uint64_t time_us);
 void anchor_challenge(struct assoc *a, struct path *p);

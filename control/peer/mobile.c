@@ -43,16 +43,25 @@ static void consider(struct assoc *a, const struct conf_uplink *u, uint32_t ifin
 		route.gateway = *peer;
 	p = path_find(a, local, peer);
 	if (!p) {
-		if (a->path_count >= ASSOC_PATHS_MAX)
+		if (a->path_count >= ASSOC_PATHS_MAX) {
+			static unsigned long long said_ms;
+
+			if (log_allowed(&said_ms, 60000))
+				log_warning("%s: more than %d pairs of addresses: the others are "
+					    "not used",
+					    a->name, ASSOC_PATHS_MAX);
 			return;
+		}
 		p = path_new(a, local, peer, ifindex, &route.gateway);
 		if (!p) {
 			log_warning("%s: no room for another path", a->name);
 			return;
 		}
 	}
-	path_set_nexthop(p, &route.gateway);
-	p->ifindex = ifindex;
+	if (path_set_way(p, ifindex, &route.gateway)) {
+		log_warning("%s: no room for another path", a->name);
+		return;
+	}
 	p->cost = u->cost * CONF_POINTS_MAX + rank;
 	p->present = true;
 }
@@ -166,7 +175,7 @@ static void points_changed(struct assoc *a)
 	} else if (!a->tls) {
 		a->connect_ms = 0;
 	}
-	daemon_wake(a->d);
+	assoc_wake(a);
 }
 
 void mobile_points_changed(struct daemon *d)
@@ -465,6 +474,13 @@ void mobile_tick(struct assoc *a, uint64_t now_us)
 	    (a->sm.state == SWITCH_PATH_LOST || a->sm.state == SWITCH_UNEXPECTED_SENT) &&
 	    now_us > a->switch_began_us + DOUBT_US)
 		mobile_connect(a);
+	/* A planned switch whose messages nobody answers: its daemon has lost our keys, and all
+	 * that is parked waits. */
+	if (!a->tls && now >= a->connect_ms && a->sm.state >= SWITCH_STEP1_SENT &&
+	    a->sm.state <= SWITCH_STEP2_SENT && a->sm.state != SWITCH_OLD_LEFT &&
+	    a->retry_count >= a->d->conf->timers.attempts && now > a->alive_ack_ms + SILENT_MS &&
+	    now_us > a->switch_began_us + DOUBT_US)
+		mobile_connect(a);
 }
 
 int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, char *err,
@@ -548,8 +564,10 @@ int mobile_start(struct daemon *d)
 		a->point_count = c->point_count;
 		follow(a);
 		/* The address went away while no daemon watched: nothing to keep on that path. */
-		if (a->current && !a->current->present)
+		if (a->current && !a->current->present) {
 			a->current->health = PATH_DEAD;
+			assoc_feed(a, (struct switch_input){.event = SWITCH_EVENT_LOSE});
+		}
 	}
 	return 0;
 }

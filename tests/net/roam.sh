@@ -124,7 +124,14 @@ silent() {
 	cut a1
 	wait_for 10 is w2 current_if && wait_for 10 settled
 }
+epoch=$(value "$M" '.assocs[0].epoch')
 tcp_during N6_M3_silent_death http://10.9.0.10/big silent
+# one message each way is enough: a new CONNECT would mean that the switch was doubted at once
+if [ "$NETEM" ] || [ "$(value "$M" '.assocs[0].epoch')" = "$epoch" ]; then
+	pass N6_silent_death_needs_no_connect
+else
+	fail N6_silent_death_needs_no_connect "epoch $epoch, then $(value "$M" '.assocs[0].epoch')"
+fi
 heal a1
 wait_for 5 is alive value "$M" '.assocs[0].paths[] | select(.interface=="w1" and .local=="10.1.0.4") | .health'
 

@@ -438,18 +438,22 @@ static void n8_route_out_of_a_device(void **state)
 /* A segment that waits in a dead next hop's entry would not be retransmitted (N6). */
 static void n6_neighbours_are_forgotten(void **state)
 {
-	struct hf_addr dead = A("10.98.0.2"), dead6 = A("fd98::2"), kept = A("10.98.0.3");
+	struct hf_addr dead = A("10.98.0.2"), dead6 = A("fd98::2"), kept = A("10.98.0.3"),
+		       shared = A("10.98.0.4");
 	uint32_t e1 = (uint32_t)netlink_link_index("e1");
 
 	(void)state;
 	NEED_NAMESPACE();
-	run("ip neigh add 10.98.0.2 lladdr 02:00:00:00:00:02 dev e1 nud reachable");
-	run("ip neigh add fd98::2 lladdr 02:00:00:00:00:02 dev e1 nud reachable");
+	run("ip neigh add 10.98.0.2 dev e1 nud incomplete");
+	run("ip neigh add fd98::2 dev e1 nud incomplete");
+	run("ip neigh add 10.98.0.4 lladdr 02:00:00:00:00:04 dev e1 nud reachable");
 	run("ip neigh add 10.98.0.3 lladdr 02:00:00:00:00:03 dev e1 nud permanent");
 	assert_int_equal(netlink_forget_neighbour(nl, e1, &dead), 0);
 	assert_int_equal(netlink_forget_neighbour(nl, e1, &dead6), 0);
 	assert_int_equal(netlink_forget_neighbour(nl, e1, &kept), 0);
-	run("! ip neigh show dev e1 nud reachable | grep -q .");
+	assert_int_equal(netlink_forget_neighbour(nl, e1, &shared), 0);
+	run("! ip neigh show dev e1 | grep -q '98[.]0[.]2\\|fd98::2'");
+	run("ip neigh show dev e1 | grep -q 10.98.0.4");               /* nothing waits there */
 	run("ip neigh show dev e1 nud permanent | grep -q 10.98.0.3"); /* somebody's own */
 	assert_int_equal(netlink_forget_neighbour(nl, e1, &dead), 0);  /* none there */
 	assert_int_equal(netlink_forget_neighbour(nl, 4711, &dead), 0);
