@@ -18,11 +18,12 @@
 #include "control/conf_check.h"
 #include "control/key.h"
 
-#define MOBILES_MAX  HF_ASSOCS_MAX
-#define SERVICES_MAX (HF_SERVICES_MAX - 1)
-#define ANCHORS_MAX  16
-#define UPLINKS_MAX  16
-#define MALFORMED    "neither a [section] nor 'key = value'"
+#define MOBILES_MAX     HF_ASSOCS_MAX
+#define SERVICES_MAX    (HF_SERVICES_MAX - 1)
+#define ANCHORS_MAX     16
+#define UPLINKS_MAX     16
+#define FLOWS_SHARE_MIN 4096u
+#define MALFORMED       "neither a [section] nor 'key = value'"
 
 struct reader {
 	struct conf *c;
@@ -643,6 +644,20 @@ static int name_of_file(const char *file, char name[static HF_NAME_LEN])
 	return instance_ok(name) ? 0 : -EINVAL;
 }
 
+/* One mobile must not be able to take the whole map from the others; half of it at most, and a part
+ * for each that is not so small that it hinders. */
+static uint32_t fair_share(const struct conf *c)
+{
+	uint32_t share;
+
+	if (c->mobile_count <= 1)
+		return c->max_flows;
+	share = c->max_flows / c->mobile_count;
+	if (share < FLOWS_SHARE_MIN)
+		share = FLOWS_SHARE_MIN;
+	return share < c->max_flows / 2 ? share : c->max_flows / 2;
+}
+
 int conf_read(const char *file, const char *name, const char *run_dir, struct conf **ret,
 	      struct conf_error *err)
 {
@@ -704,7 +719,9 @@ int conf_read(const char *file, const char *name, const char *run_dir, struct co
 		snprintf(err->text, sizeof(err->text), "%.140s: %.340s", file, whole.text);
 		goto out;
 	}
-	if (!c->max_flows_assoc || c->max_flows_assoc > c->max_flows)
+	if (!c->max_flows_assoc)
+		c->max_flows_assoc = fair_share(c);
+	if (c->max_flows_assoc > c->max_flows)
 		c->max_flows_assoc = c->max_flows;
 	/* The anchor must outwait the mobile, which may first try the planned switch to its end and
 	 * then the unexpected one (N9). */

@@ -133,6 +133,14 @@ static void do_switch(struct client *c, json_t *j)
 	       json_pack("{s:b,s:s,s:i}", "ok", 1, "assoc", a->name, "switches", (int)a->switches));
 }
 
+static bool switching(const struct daemon *d)
+{
+	for (uint32_t i = 0; i < d->assoc_top; i++)
+		if (d->assocs[i] && d->assocs[i]->sm.state > SWITCH_SETTLED)
+			return true;
+	return false;
+}
+
 static void handle(struct client *c, const char *line)
 {
 	struct daemon *d = c->ctl->d;
@@ -154,8 +162,14 @@ static void handle(struct client *c, const char *line)
 	} else if (!strcmp(cmd, "down")) {
 		bool keep = json_is_true(json_object_get(j, "keep"));
 
-		answer(c, json_pack("{s:b}", "ok", 1));
-		daemon_stop(d, keep);
+		/* what is parked is in the daemon's memory */
+		if (keep && switching(d)) {
+			refuse(c, "a switch is under way and packets may be held: try again when "
+				  "it is over");
+		} else {
+			answer(c, json_pack("{s:b}", "ok", 1));
+			daemon_stop(d, keep);
+		}
 	} else {
 		refuse(c, "unknown command");
 	}
@@ -170,7 +184,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 	/* what a request brings about is told to monitors, of which it may be one that is dropped
 	 */
 	c->busy = true;
-	while (!c->gone &&
+	while (!c->gone && evbuffer_get_length(bufferevent_get_output(bev)) < BACKLOG_BYTES &&
 	       (line = evbuffer_readln(bufferevent_get_input(bev), NULL, EVBUFFER_EOL_LF))) {
 		handle(c, line);
 		free(line);

@@ -421,6 +421,13 @@ void daemon_stop(struct daemon *d, bool keep)
 		return;
 	d->stopping = true;
 	d->keep = keep;
+	/* A CONNECT under way would bring to life what is about to end. */
+	for (uint32_t i = 0; i < d->assoc_top; i++) {
+		if (!d->assocs[i])
+			continue;
+		tls_client_cancel(d->assocs[i]->tls);
+		d->assocs[i]->tls = NULL;
+	}
 	if (!keep && d->conf->role == HF_ROLE_MOBILE) {
 		for (uint32_t i = 0; i < d->assoc_top; i++) {
 			struct assoc *a = d->assocs[i];
@@ -496,9 +503,19 @@ static void check_forwarding(struct daemon *d)
 
 static int adopt(struct daemon *d)
 {
-	for (uint32_t i = 0; i < HF_ASSOCS_MAX; i++)
-		if (d->assoc_map[i].used && !assoc_adopt(d, i))
+	for (uint32_t i = 0; i < HF_ASSOCS_MAX; i++) {
+		struct assoc *a;
+
+		if (!d->assoc_map[i].used)
+			continue;
+		a = assoc_adopt(d, i);
+		if (!a)
 			return -ENOMEM;
+		if (a->role != d->conf->role) {
+			log_warning("%s: pinned by a daemon of another role: removed", a->name);
+			assoc_free(a);
+		}
+	}
 	return 0;
 }
 

@@ -113,6 +113,11 @@ static int start(struct cli *c, const struct conf *conf, const struct wish *w, c
 		dup2(null, 0);
 		dup2(null, 1);
 		dup2(out, 2);
+		/* nothing else of the caller's: the daemon lives long, and so would they */
+		for (unsigned int fd = 3; fd <= (unsigned int)ready[1]; fd++)
+			if (fd != (unsigned int)ready[1])
+				close(fd);
+		close_range(ready[1] + 1, ~0u, 0);
 		execvp(exe, argv);
 		dprintf(2, "%s cannot be started: %s\n", exe, strerror(errno));
 		_exit(127);
