@@ -85,15 +85,16 @@ static __always_inline void path_heard(struct path_val *path, __u64 now_ns)
 
 static __always_inline void path_received(struct path_val *path, __u32 packets, __u32 bytes)
 {
+	/* A fence compares the packets (N5), so none may be missed; the octets are for people. */
 	__sync_fetch_and_add(&path->rx_packets, packets);
-	__sync_fetch_and_add(&path->rx_bytes, bytes);
+	path->rx_bytes += bytes;
 }
 
 static __always_inline void path_sent(struct path_val *path, __u32 packets, __u32 bytes,
 				      __u64 now_ns)
 {
 	__sync_fetch_and_add(&path->tx_packets, packets);
-	__sync_fetch_and_add(&path->tx_bytes, bytes);
+	path->tx_bytes += bytes;
 	if (path->last_tx_ns != now_ns)
 		path->last_tx_ns = now_ns;
 }

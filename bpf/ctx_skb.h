@@ -44,15 +44,18 @@ static __always_inline __u32 ctx_ifindex(const ctx_t *ctx)
 #include "csum.h"
 #include "maps.h"
 
+/* The headers may lie outside the linear part of a packet. */
+static __always_inline bool ctx_short(const ctx_t *ctx)
+{
+	__u32 linear = ctx->data_end - ctx->data;
+
+	return linear < CTX_LINEAR && linear < ctx->len;
+}
+
 static __always_inline void ctx_pull(ctx_t *ctx)
 {
-	if (unlikely(ctx_data(ctx) + CTX_LINEAR > ctx_data_end(ctx))) {
-		__u32 linear = ctx->data_end - ctx->data;
-
-		/* a failure shows as headers cut short */
-		if (linear < ctx->len)
-			bpf_skb_pull_data(ctx, ctx->len < CTX_LINEAR ? ctx->len : CTX_LINEAR);
-	}
+	/* a failure shows as headers cut short */
+	bpf_skb_pull_data(ctx, ctx->len < CTX_LINEAR ? ctx->len : CTX_LINEAR);
 }
 
 /* Finds the IP header; 0: none. */

@@ -143,7 +143,9 @@ static __always_inline enum verdict decode_send(ctx_t *ctx, struct packet *p, st
 	if ((origin == ORIGIN_NIC && ctx_untag(ctx, p)) || rewrite_packet(ctx, p, rw))
 		return verdict_for(p, VERDICT_BROKEN, HF_REASON_HELPER_FAILED);
 	p->reason = HF_REASON_DECODED;
-	return origin == ORIGIN_NIC ? hop_take_inner(ctx, p, rw, &hop) : VERDICT_UP;
+	if (origin != ORIGIN_NIC || (!CTX_FORWARDS && path->flags & HF_PATH_IN_PLACE))
+		return VERDICT_UP;
+	return hop_take_inner(ctx, p, rw, &hop);
 }
 
 static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum origin origin)

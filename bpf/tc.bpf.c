@@ -29,16 +29,53 @@ static __always_inline int tc_punt(ctx_t *ctx, struct packet *p)
 	return bpf_redirect(hf_tun_ifindex, 0);
 }
 
+/*
+ * The headers of a TCP segment are in the linear part, its payload is not: nothing is pulled then,
+ * as a receiver joins segments only where the linear part holds headers alone. Anything else, or
+ * what did not parse, gets its first octets pulled.
+ */
+static __always_inline bool tc_parse(ctx_t *ctx, struct packet *p, bool tun)
+{
+	bool ok = false;
+
+	for (int i = 0; i < 2; i++) {
+		ok = parse_packet(p, ctx, tun ? ctx_link_tun(ctx, p) : ctx_link(ctx, p),
+				  PARSE_WHOLE);
+		if (likely(!ctx_short(ctx)) || (ok && p->proto == IPPROTO_TCP &&
+						p->kind == KIND_PORTS && p->frag == FRAG_NONE))
+			break;
+		ctx_pull(ctx);
+	}
+	return ok;
+}
+
+/*
+ * Inner addresses of mobiles live behind hf0. A packet that comes by a NIC and names one as it is,
+ * from it at the anchor, to it at the mobile, was made by a stranger: no application may see it.
+ */
+static __noinline bool decode_forged(struct packet *p)
+{
+	struct host_val *host = bpf_map_lookup_elem(&hosts, &p->src);
+
+	if (unlikely(host && host->role == HF_ROLE_ANCHOR))
+		return true;
+	host = bpf_map_lookup_elem(&hosts, &p->dst);
+	return unlikely(host && host->role == HF_ROLE_MOBILE);
+}
+
 SEC("tc")
 int tc_nic_ingress(ctx_t *ctx)
 {
 	struct packet p;
 	enum verdict verdict;
 
-	ctx_pull(ctx);
-	if (!hf_tun_ifindex || !parse_packet(&p, ctx, ctx_link(ctx, &p), PARSE_WHOLE))
+	if (!hf_tun_ifindex || !tc_parse(ctx, &p, false))
 		return TC_ACT_UNSPEC;
 	verdict = decode(ctx, &p);
+	if (verdict == VERDICT_PASS && decode_forged(&p)) {
+		count(HF_REASON_PEER_UNKNOWN);
+		return TC_ACT_SHOT;
+	}
 	if (unlikely(verdict == VERDICT_PUNT)) {
 		count(p.reason);
 		return tc_punt(ctx, &p);
@@ -54,8 +91,7 @@ int tc_tun_egress(ctx_t *ctx)
 
 	if (ctx->tc_index == HF_TC_PUNT)
 		return TC_ACT_OK;
-	ctx_pull(ctx);
-	if (!parse_packet(&p, ctx, ctx_link_tun(ctx, &p), PARSE_WHOLE))
+	if (!tc_parse(ctx, &p, true))
 		return TC_ACT_UNSPEC;
 	return tc_action(&p, encode(ctx, &p, ORIGIN_TUN_OUT), TC_ACT_OK);
 }
@@ -71,8 +107,7 @@ int tc_tun_ingress(ctx_t *ctx)
 		ctx->tc_index = 0;
 		return TC_ACT_UNSPEC;
 	}
-	ctx_pull(ctx);
-	if (!parse_packet(&p, ctx, ctx_link_tun(ctx, &p), PARSE_WHOLE))
+	if (!tc_parse(ctx, &p, true))
 		return TC_ACT_UNSPEC;
 	verdict = encode(ctx, &p, ORIGIN_TUN_IN);
 	if (verdict == VERDICT_PASS && p.frag == FRAG_LATER)

@@ -18,20 +18,54 @@ static __always_inline int xdp_action(const struct packet *p, enum verdict verdi
 	return verdict == VERDICT_TX ? XDP_TX : XDP_DROP;
 }
 
-/* Inner and outer addresses have nothing in common, so the order is a matter of speed: an
- * anchor's packets are found by one look-up to either side. */
+/*
+ * Inner and outer addresses have nothing in common, so the order is a matter of speed. An interface
+ * looks to the mobiles or to the servers: what its last packet was is tried first, and so
+ * a packet of either side is found by one look-up.
+ */
+#define SIDES 256
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SIDES);
+	__type(key, __u32);
+	__type(value, __u32); /* 1: to the mobiles */
+} sides SEC(".maps");
+
 static __always_inline enum verdict xdp_forward(ctx_t *ctx, struct packet *p)
 {
+	__u32 slot = ctx->ingress_ifindex & (SIDES - 1);
 	enum verdict verdict;
+	__u32 *side;
+	bool outer;
 
 	if (unlikely(p->kind == KIND_ERROR)) {
 		verdict = icmp_decode(ctx, p);
 		return verdict == VERDICT_PASS ? icmp_encode(ctx, p, ORIGIN_NIC) : verdict;
 	}
-	verdict = encode_down(ctx, p, ORIGIN_NIC);
-	if (verdict == VERDICT_PASS)
-		verdict = decode_data(ctx, p, ORIGIN_NIC);
-	return verdict == VERDICT_PASS ? encode_up(ctx, p, ORIGIN_NIC) : verdict;
+	side = bpf_map_lookup_elem(&sides, &slot);
+	if (!side)
+		return VERDICT_PASS;
+	outer = *side;
+	if (!outer) {
+		verdict = encode_down(ctx, p, ORIGIN_NIC);
+		if (verdict != VERDICT_PASS)
+			return verdict;
+	}
+	verdict = decode_data(ctx, p, ORIGIN_NIC);
+	if (verdict != VERDICT_PASS) {
+		if (!outer)
+			*side = 1;
+		return verdict;
+	}
+	if (outer) {
+		verdict = encode_down(ctx, p, ORIGIN_NIC);
+		if (verdict != VERDICT_PASS) {
+			*side = 0;
+			return verdict;
+		}
+	}
+	return encode_up(ctx, p, ORIGIN_NIC);
 }
 
 SEC("xdp")

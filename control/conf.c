@@ -297,6 +297,16 @@ static int read_holdfast(struct reader *r, const char *key, const char *value)
 			}
 		return fail(r, "mode '%s' is none of auto, tc, xdp, generic", value);
 	}
+	if (!strcmp(key, "deliver")) {
+		static const char *const names[] = {"auto", "device", "nic"};
+
+		for (int i = CONF_DELIVER_AUTO; i <= CONF_DELIVER_NIC; i++)
+			if (!strcmp(value, names[i])) {
+				c->deliver = i;
+				return 1;
+			}
+		return fail(r, "deliver '%s' is none of auto, device, nic", value);
+	}
 	if (!strcmp(key, "max-flows") || !strcmp(key, "max-flows-per-association")) {
 		if (!parse_number(value, 16, 16777216, &n))
 			return fail(r, "%s '%s' is not a number from 16 to 16777216", key, value);

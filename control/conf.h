@@ -61,6 +61,13 @@ struct conf_uplink { /* mobile */
 	int line;
 };
 
+enum conf_deliver {                      /* by which interface decoded packets come in */
+		    CONF_DELIVER_AUTO,   /* the NIC's, unless a reverse-path filter or forwarding
+					    speaks against it */
+		    CONF_DELIVER_DEVICE, /* hf0 */
+		    CONF_DELIVER_NIC,
+};
+
 struct conf_timers { /* all in ms unless said otherwise */
 	uint32_t alive;
 	uint32_t attempts; /* unanswered probes until a path is dead */
@@ -83,6 +90,7 @@ struct conf {
 	char device[IFNAMSIZ];
 	uint16_t port;
 	enum loader_mode mode;
+	enum conf_deliver deliver;
 	uint32_t max_flows;
 	uint32_t max_flows_assoc;
 	size_t park_bytes;

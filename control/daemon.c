@@ -19,6 +19,7 @@
 #include "control/ctl.h"
 #include "control/flowevent.h"
 #include "control/log.h"
+#include "control/path/deliver.h"
 #include "control/path/path.h"
 #include "control/path/pump.h"
 #include "control/path/tun.h"
@@ -143,6 +144,22 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	schedule(d, next);
 }
 
+/* The kernel does not tell of a reverse-path filter that becomes strict in a way that netlink.c
+ * listens to. */
+static void follow_settings(struct daemon *d)
+{
+	for (uint32_t i = 0; i < d->assoc_top; i++) {
+		const struct path *p = d->assocs[i] ? d->assocs[i]->current : NULL;
+
+		if (!p ||
+		    !(path_stamps(p)->flags & HF_PATH_IN_PLACE) == !deliver_in_place(d, p->ifindex))
+			continue;
+		d->points_due = NETLINK_ALL;
+		daemon_wake(d);
+		return;
+	}
+}
+
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
@@ -158,6 +175,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	follow_settings(d);
 	ret = loader_sweep(d->loader, &args);
 	if (ret)
 		log_warning("idle flows could not be swept: %s", strerror(-ret));

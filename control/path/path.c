@@ -12,6 +12,7 @@
 #include "control/addr.h"
 #include "control/clock.h"
 #include "control/daemon.h"
+#include "control/path/deliver.h"
 #include "control/peer/assoc.h"
 
 #define ASK_MIN_US     30000u
@@ -44,6 +45,11 @@ static uint16_t mtu_of(const struct daemon *d, uint32_t ifindex)
 	const struct netlink_link *l = daemon_link(d, ifindex);
 
 	return l && l->mtu < 65535 ? l->mtu : 65535;
+}
+
+static uint8_t flags_of(const struct daemon *d, uint32_t ifindex)
+{
+	return deliver_in_place(d, ifindex) ? HF_PATH_IN_PLACE : 0;
 }
 
 static struct path *enlist(struct assoc *a, struct path *p)
@@ -86,6 +92,7 @@ static void fill_slot(struct path *p)
 	val->assoc = p->assoc->index;
 	val->mtu = mtu_of(p->assoc->d, p->ifindex);
 	val->family = addr_is_v4(&p->local) ? 4 : 6;
+	val->flags = flags_of(p->assoc->d, p->ifindex);
 	__atomic_store_n(&val->used, 1, __ATOMIC_RELEASE);
 }
 
@@ -130,7 +137,8 @@ int path_set_way(struct path *p, uint32_t ifindex, const struct hf_addr *nexthop
 	struct path_val *now, *was;
 
 	if (p->ifindex == ifindex && addr_equal(&p->nexthop, nexthop) &&
-	    path_stamps(p)->mtu == mtu_of(d, ifindex))
+	    path_stamps(p)->mtu == mtu_of(d, ifindex) &&
+	    path_stamps(p)->flags == flags_of(d, ifindex))
 		return 0;
 	slot = free_slot(d);
 	if (!slot)

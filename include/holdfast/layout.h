@@ -142,6 +142,9 @@ struct assoc_val {
  * after HF_PATH_REST_MS.
  */
 #define HF_PATH_REST_MS 1000
+/* Decoded packets go on from the NIC, which saves a turn through hf0's receive queue. Not where a
+ * strict reverse-path filter would drop them: their source's route leads to hf0. */
+#define HF_PATH_IN_PLACE 0x01u
 struct path_val {
 	/* written by user space */
 	struct hf_addr local; /* our outer address */
@@ -151,7 +154,8 @@ struct path_val {
 	__u16 mtu;
 	__u8 family; /* 4 or 6 */
 	__u8 used;
-	__u8 pad[4];
+	__u8 flags; /* HF_PATH_* */
+	__u8 pad[3];
 	struct hf_addr nexthop; /* of the path's family; zero: the peer is the neighbour */
 	/* written by the data plane when it sends; packets as on the wire (GSO counted whole) */
 	__u64 tx_packets;

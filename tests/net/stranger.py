@@ -6,6 +6,7 @@
                                                      one that was held back and sent on from STRANGER's address;
                                                      IN sees the mobile's datagrams first, OUT leads to the anchor
   stranger.py data FROM ANCHOR tcp|udp PORT OUT      SYNs or UDP datagrams to an emulator port from FROM
+  stranger.py forged FROM TO PORT                    SYNs and UDP datagrams with inner addresses as they are
   stranger.py crowd ANCHOR PORT N                    N silent TCP connections, and one with garbage
 Prints JSON: what was sent, and how many packets came back to STRANGER or FROM.
 """
@@ -121,6 +122,14 @@ def data(src, anchor, proto, port, dev_out):
     return {"each": 10, "answers": answers.end()}
 
 
+def forged(src, dst, port):
+    s = sender()
+    for i in range(10):
+        for l4 in (TCP(sport=6000 + i, dport=int(port), flags="S", seq=1), UDP(sport=6000 + i, dport=int(port)) / Raw(b"x")):
+            s.sendto(raw(IP(src=src, dst=dst) / l4), (dst, 0))
+    return {"each": 10}
+
+
 def crowd(anchor, port, n):
     keep = []
     for _ in range(int(n)):
@@ -139,5 +148,5 @@ def crowd(anchor, port, n):
 
 
 if __name__ == "__main__":
-    verb = {"control": control, "data": data, "crowd": crowd}
+    verb = {"control": control, "data": data, "forged": forged, "crowd": crowd}
     print(json.dumps(verb[sys.argv[1]](*sys.argv[2:])))

@@ -74,6 +74,35 @@ for from in "10.3.0.1 peer_unknown stranger" "10.2.0.2 peer_not_current standby_
 		fail "N4_data_from_${3}_is_dropped_and_counted" "$2 grew by $(grown "$2"), $(cat "$WORK/data.json" "$WORK/data2.json")"
 	fi
 done
+# ---- inner addresses as they are ----
+inner=$(value "$M" '.assocs[0].inner4')
+ip -n "$R" route add 10.9.0.0/24 via 10.3.0.2
+counters before
+stranger forged "$inner" 10.9.0.10 80 >"$WORK/forged.json"
+counters after
+if [ "$(grown peer_unknown)" -ge 20 ]; then
+	pass N4_forged_inner_source_is_dropped_at_the_anchor
+else
+	fail N4_forged_inner_source_is_dropped_at_the_anchor "$(cat "$WORK/after")"
+fi
+ip -n "$R" route add "$inner" via 10.1.0.2
+in_ns "$M" /usr/bin/python3 -c "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$inner', 7777)); s.settimeout(60)
+open('$WORK/listening', 'w').close()
+open('$WORK/heard', 'w').write(repr(s.recv(100)))" &
+listener=$!
+wait_for 5 test -e "$WORK/listening"
+unknown=$(value "$M" .counters.peer_unknown)
+stranger forged 10.9.0.10 "$inner" 7777 >"$WORK/forged.json"
+all_counted() { [ "$(($(value "$M" .counters.peer_unknown) - unknown))" -ge 20 ]; }
+if wait_for 5 all_counted && [ ! -e "$WORK/heard" ]; then
+	pass N4_forged_inner_destination_is_dropped_at_the_mobile
+else
+	fail N4_forged_inner_destination_is_dropped_at_the_mobile "was $unknown, is $(value "$M" .counters.peer_unknown), heard $(cat "$WORK/heard" 2>/dev/null), $(ip -n "$R" route get "$inner"), $(cat "$WORK/forged.json")"
+fi
+kill $listener
+wait $listener 2>/dev/null
 kill $dump
 wait $dump 2>/dev/null
 if [ "$(tcpdump -nr "$WORK/server.pcap" 2>/dev/null | wc -l)" = 0 ]; then
