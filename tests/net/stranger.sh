@@ -90,7 +90,8 @@ in_ns "$M" /usr/bin/python3 -c "
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('$inner', 7777)); s.settimeout(60)
 open('$WORK/listening', 'w').close()
-open('$WORK/heard', 'w').write(repr(s.recv(100)))" &
+heard = s.recv(100)
+open('$WORK/heard', 'w').write(repr(heard))" &
 listener=$!
 wait_for 5 test -e "$WORK/listening"
 unknown=$(value "$M" .counters.peer_unknown)
