@@ -305,10 +305,23 @@ static uint32_t probe_interval(const struct path *p)
 	return us > PROBE_MIN_US ? us : PROBE_MIN_US;
 }
 
+static uint32_t ask_interval(const struct path *p)
+{
+	return 3 * p->rtt_us > ASK_MIN_US ? 3 * p->rtt_us : ASK_MIN_US;
+}
+
+uint64_t path_due_us(const struct path *p)
+{
+	if (p->assoc->role == HF_ROLE_MOBILE && !p->present)
+		return UINT64_MAX;
+	if (p->asked)
+		return p->probe_us + probe_interval(p);
+	return p->waiting_us ? p->waiting_us + ask_interval(p) : UINT64_MAX;
+}
+
 enum path_news path_tick(struct path *p, uint64_t now_us)
 {
 	uint64_t heard = heard_at(p), sent;
-	uint32_t ask = 3 * p->rtt_us > ASK_MIN_US ? 3 * p->rtt_us : ASK_MIN_US;
 
 	/* Packets may still come to an address that is gone, but none can leave from it. */
 	if (p->assoc->role == HF_ROLE_MOBILE && !p->present)
@@ -343,7 +356,7 @@ enum path_news path_tick(struct path *p, uint64_t now_us)
 	if (sent > heard) {
 		if (!p->waiting_us)
 			p->waiting_us = now_us;
-		else if (now_us - p->waiting_us >= ask)
+		else if (now_us - p->waiting_us >= ask_interval(p))
 			path_ask(p, now_us);
 	} else {
 		p->waiting_us = 0;

@@ -79,7 +79,8 @@ void path_accept(struct path *p, bool accept);
 void path_heard(struct path *p, uint64_t now_us);
 void path_measured(struct path *p, uint32_t rtt_us);
 
-/* Lets go of packets that wait for the next hop's link-layer address, once no more are sent that way. */
+/* Lets go of packets that wait for the next hop's link-layer address, once no more are sent that
+ * way. */
 void path_let_go(const struct path *p);
 
 /* Sends a probe now. */
@@ -90,6 +91,10 @@ bool path_answer(struct daemon *d, const struct wire_probe *reply, const struct 
 
 /* Looks at stamps and timers. */
 enum path_news path_tick(struct path *p, uint64_t now_us);
+
+/* When path_tick() has something to do for its timers, in us of its clock; UINT64_MAX: nothing is
+ * timed. */
+uint64_t path_due_us(const struct path *p);
 
 /* Busy: data was sent or received in the last second. */
 bool path_busy(const struct path *p, uint64_t now_us);

@@ -17,6 +17,8 @@
 #include "control/log.h"
 #include "control/path/pump.h"
 
+#define TICK_MIN_US    1000u
+#define TICK_BUSY_US   10000u
 #define RETRY_MIN_US   20000u
 #define RETRY_BLIND_US 100000u
 #define RETRY_MAX_US   1000000u
@@ -643,18 +645,30 @@ static void path_died(struct assoc *a, struct path *p)
 }
 
 /* us until something of it is due, at most `max` */
+static uint64_t sooner(uint64_t next, uint64_t due_us, uint64_t now_us)
+{
+	if (due_us <= now_us)
+		return TICK_MIN_US;
+	return due_us - now_us < next ? due_us - now_us : next;
+}
+
+/* us until something of it is due, at most `max` */
 static uint64_t next_us(const struct assoc *a, uint64_t now_us, uint64_t max)
 {
 	uint64_t next = max;
 
 	if (a->draining)
-		return 1000;
-	if (a->sm.state > SWITCH_SETTLED ||
-	    (a->current &&
-	     (a->current->asked || a->current->waiting_us || path_busy(a->current, now_us))))
-		next = 10000;
-	if (a->retry_us && a->retry_us > now_us && a->retry_us - now_us < next)
-		next = a->retry_us - now_us;
+		return TICK_MIN_US;
+	if (a->sm.state > SWITCH_SETTLED || (a->current && path_busy(a->current, now_us)))
+		next = TICK_BUSY_US;
+	if (a->current)
+		next = sooner(next, path_due_us(a->current), now_us);
+	if (a->target)
+		next = sooner(next, path_due_us(a->target), now_us);
+	if (a->retry_us)
+		next = sooner(next, a->retry_us, now_us);
+	if (next < TICK_MIN_US)
+		next = TICK_MIN_US;
 	return next < max ? next : max;
 }
 
