@@ -248,8 +248,8 @@ static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct pack
 	 * header, even for a device that has none */
 	if (!p->l3 && bpf_skb_change_head(ctx, sizeof(struct ethhdr), 0))
 		return VERDICT_BROKEN;
-	/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it answers
-	 * with the best route whatever the device. */
+	/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it
+	 * answers with the best route whatever the device. */
 	if (!(nexthop->w[0] | nexthop->w[1] | nexthop->w[2] | nexthop->w[3]))
 		nexthop = &rw->dst;
 	if (rw->family == 4) {

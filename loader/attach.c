@@ -84,8 +84,8 @@ static int detach_one(const struct record *list, int n, uint32_t ifindex)
 	return taken;
 }
 
-/* Frames redirected to a veth vanish unless its other end has an XDP program, too, and native XDP on it
- * takes packets apart that came whole: not to be chosen by itself. */
+/* Frames redirected to a veth vanish unless its other end has an XDP program, too, and native XDP
+ * on it takes packets apart that came whole: not to be chosen by itself. */
 static bool is_veth(uint32_t ifindex)
 {
 	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};

@@ -101,7 +101,8 @@ int loader_attach(struct loader *l, uint32_t ifindex, enum loader_kind kind, enu
 /* Takes away only what loader_attach() of this name put there. -ENOENT: nothing there. */
 int loader_detach(struct loader *l, uint32_t ifindex, struct loader_error *err);
 
-/* Fills up to `max` entries with what is attached in this network namespace; returns their number. */
+/* Fills up to `max` entries with what is attached in this network namespace; returns their number.
+ */
 int loader_attachments(const struct loader *l, struct loader_attachment *list, size_t max);
 
 /* Runs "flow_sweep" once. */

@@ -396,8 +396,9 @@ static bool run_tc(struct env *env, enum row_hook hook, struct __sk_buff *skb, c
 		    .ctx_size_in = sizeof(*skb), .repeat = 1);
 	int err;
 
-	/* The sum over the packet, as a NIC gives it, has to be right afterwards; the kernel looks from
-	 * 6.17 on. Not where VLAN tags are popped: whose the difference there is, is not known. */
+	/* The sum over the packet, as a NIC gives it, has to be right afterwards; the kernel looks
+	 * from 6.17 on. Not where VLAN tags are popped: whose the difference there is, is not
+	 * known. */
 	if (!skb->gso_size && packet[12] != 0x81)
 		opts.flags = TEST_CHECKSUM_COMPLETE;
 	err = bpf_prog_test_run_opts(bpf_program__fd(progs[hook]), &opts);

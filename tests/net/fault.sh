@@ -41,7 +41,7 @@ wait_for 5 validated w2
 
 # ---- N6 M3: cuts at random times, silent or with the link going down ----
 random_cuts() {
-	local i cur other side way seen
+	local i cur other side way
 	mirror_start 4
 	wait_for 10 test "$(value "$M" '.assocs[0].flows')" -ge 4
 	for ((i = 0; i < CUTS; i++)); do
