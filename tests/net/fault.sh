@@ -47,7 +47,7 @@ random_cuts() {
 	for ((i = 0; i < CUTS; i++)); do
 		cur=$(current_if)
 		[ "$cur" = w1 ] && other=w2 side=a1 || other=w1 side=a2
-		pause "0.0$((RANDOM % 100))"
+		pause "0.$((RANDOM % 3))$((RANDOM % 10))"
 		way=$((RANDOM % 2))
 		if [ $way = 0 ]; then cut $side; else ip -n "$R" link set $side down; fi
 		if ! wait_for 15 is "$other" current_if; then
