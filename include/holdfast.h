@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * libholdfast: a server's side of takeover. The daemon of the same machine
+ * (holdfastd with role = server) does the work; this library speaks to it over a
+ * Unix socket and needs no privileges.
+ *
+ * The order, on the node that serves:
+ *
+ *   hf_open()             one handle a process
+ *   hf_listen(fd)         before listen(2) or at least before the first client: every connection to
+ *                         that endpoint is recorded and gated from its handshake on
+ *   accept(2), hf_guard() for each connection: names it
+ *   hf_checkpoint()       each protocol's state: which object, where it begins in the stream
+ *   hf_commit()           "the checkpoints account for N bytes of what the client sent"; only then
+ *                         does the client see them acknowledged
+ *   hf_end(), close(2)    in this order, or the client never sees the end
+ *
+ * on the node that stands by (and on one that serves too: it may get more):
+ *
+ *   hf_open(), hf_listen()
+ *   ops.restored          a connection of another node: its new descriptor, checkpoints, offsets
+ *   hf_ready()            once for each protocol that had a checkpoint (at least once); until then
+ *                         nothing passes in either direction
+ *
+ * A rule that only the application can keep: what the client may receive must be something that
+ * the standby can make again. So describe an object in a checkpoint and wait for hf_commit() of it
+ * BEFORE writing its first byte; bytes that cannot be made again (a header with the time of day)
+ * go into the checkpoint's data.
+ *
+ * Errors are negative errno values. Nothing here prints, forks, starts threads or installs signal
+ * handlers. A handle may be used by one thread at a time. Where an event is due, hf_fd() becomes
+ * readable; callbacks run in hf_dispatch() and in hf_wait(), nowhere else.
+ */
+#ifndef HOLDFAST_H
+#define HOLDFAST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HF_OBJECT_MAX    255u  /* characters of an object's identifier */
+#define HF_DATA_MAX      4096u /* application bytes of one checkpoint */
+#define HF_PROTOCOLS_MAX 8u    /* protocols of one connection */
+#define HF_BUNDLE_MAX    32u   /* members of one bundle */
+
+struct hf;      /* the handle */
+struct hf_conn; /* a guarded connection; owned by the handle until hf_forget() */
+
+/* One protocol's state of a connection (T4). Offsets count from 0, the first byte of data of that
+ * direction; they are 64 bits wide and never wrap. */
+struct hf_checkpoint {
+	uint32_t protocol;     /* the application's own number, not 0 */
+	const char *object;    /* identifier of the object being sent, may be NULL: none */
+	uint64_t object_start; /* offset, in what the server sends, of the object's first byte */
+	const void *data;      /* anything else, may be NULL */
+	size_t len;            /* at most HF_DATA_MAX */
+};
+
+/* A connection that came to this node. Pointers are valid during the callback. */
+struct hf_restored {
+	struct hf_conn *conn;
+	int fd;            /* connected, non-blocking, close-on-exec; belongs to the callee */
+	int proto;         /* IPPROTO_TCP, or IPPROTO_UDP: a datagram member of a bundle */
+	uint64_t sent;     /* resume sending with this offset of the server's stream: what the client
+			      has acknowledged (T2) */
+	uint64_t received; /* the next byte that read(2) gives has this offset: what was committed */
+	bool peer_ended;   /* the client's FIN was committed: read(2) gives 0 */
+	bool fresh;        /* nothing was ever committed: treat it as accept(2) */
+	uint64_t bundle;   /* 0: none. Members of a bundle come one after the other, in the order in
+			      which they joined */
+	unsigned int member;  /* 0 to members - 1 */
+	unsigned int members; /* 1 where there is no bundle */
+	const struct hf_checkpoint *checkpoints;
+	size_t checkpoint_count;
+	const char *from; /* node that served it before */
+};
+
+enum hf_role_now {
+	HF_STANDBY, /* another node serves */
+	HF_SERVING, /* this node does */
+	HF_ALONE,   /* this node does, and nobody could take over */
+	HF_LOST,    /* no contact with the store: the gate holds, nothing is acknowledged */
+};
+
+struct hf_ops {
+	/* A connection is to go on here. Not called for connections that this process had itself. */
+	void (*restored)(void *arg, const struct hf_restored *r);
+	/* Everything up to and including `ticket` of that connection is committed. May be NULL. */
+	void (*committed)(void *arg, struct hf_conn *c, uint64_t ticket);
+	/* The connection goes to another node (operator, overload) or was fenced: close(2) its
+	 * descriptor, do not shut it down, and call hf_forget(). */
+	void (*moved)(void *arg, struct hf_conn *c);
+	/* What this node is now. May be NULL. Called once soon after hf_open(). */
+	void (*role)(void *arg, enum hf_role_now role);
+	/* The daemon is gone. Connections live on, nothing is committed meanwhile; the library connects
+	 * again by itself in hf_dispatch(), and says what it guards. May be NULL. */
+	void (*daemon)(void *arg, bool there);
+};
+
+/* Connects to the daemon of `instance` (NULL: "server"), under the service's name: the same name on
+ * every node; at most 31 characters. `ops` is copied. -ENOENT: no such daemon. -EACCES: the daemon
+ * does not let this user in. -EPROTONOSUPPORT: daemon of another version. */
+int hf_open(const char *instance, const char *service, const struct hf_ops *ops, void *arg,
+	    struct hf **ret);
+/* Ends without moving anything: guarded connections that were not ended stay guarded, and are taken
+ * over (as after a crash). NULL is allowed. */
+void hf_close(struct hf *h);
+
+int hf_fd(const struct hf *h); /* for poll(2), POLLIN */
+/* Milliseconds until hf_dispatch() must be called even if nothing is readable; -1: never. */
+int hf_timeout(const struct hf *h);
+/* Reads what has come and calls the callbacks; never blocks. 0 or -errno; -ENOTCONN while the daemon
+ * is away. */
+int hf_dispatch(struct hf *h);
+
+/* Guards a bound TCP socket: its address must be one of the daemon's. The library keeps a duplicate of
+ * nothing; close(2) it as usual. -EADDRNOTAVAIL: not a guarded address. -EADDRINUSE: guarded by
+ * another process. -EINVAL: not a bound TCP socket. */
+int hf_listen(struct hf *h, int fd);
+
+/* Names an accepted connection of a guarded endpoint. -ENOENT: it has no record: it was accepted
+ * before hf_listen(). -ENOBUFS: no room. The descriptor stays the caller's. */
+int hf_guard(struct hf *h, int fd, struct hf_conn **ret);
+
+/* A datagram socket (bound, and connected or not) as a member of a bundle. `peer` (may be NULL) is
+ * where it sends, a multicast group too; the standby makes a socket with the same addresses, TTL
+ * and multicast interface. The checkpoints are all there is of its state. */
+int hf_datagram(struct hf *h, int fd, const struct sockaddr *peer, socklen_t len,
+		struct hf_conn **ret);
+
+/* They move together or not at all (T5): `ret_bundle` 0 makes a new one, else joins. -ENOSPC: more
+ * than HF_BUNDLE_MAX. */
+int hf_bundle(struct hf_conn *c, uint64_t *ret_bundle);
+
+/* Puts one protocol's state in place of its former one; goes out with the next hf_commit().
+ * -ENAMETOOLONG: object. -EMSGSIZE: data. -ENOSPC: more than HF_PROTOCOLS_MAX. -ERANGE:
+ * object_start lies beyond anything that can have been sent, or goes back. */
+int hf_checkpoint(struct hf_conn *c, const struct hf_checkpoint *cp);
+
+/* The checkpoints account for the first `received` bytes of the client's stream. Does not block:
+ * while an earlier commit of this connection is under way, only the newest state is kept and goes
+ * out when that is done. `ret_ticket` may be NULL. -ERANGE: less than before, or more than the client
+ * has sent. -EPIPE: the connection has moved. */
+int hf_commit(struct hf_conn *c, uint64_t received, uint64_t *ret_ticket);
+/* The client's FIN, too, is accounted for (read(2) gave 0). */
+int hf_commit_end(struct hf_conn *c, uint64_t received, uint64_t *ret_ticket);
+/* Waits until `ticket` is committed. timeout_ms < 0: for ever. -ETIMEDOUT, -EPIPE (moved). */
+int hf_wait(struct hf_conn *c, uint64_t ticket, int timeout_ms);
+
+/* This protocol (0: all of them) is ready to go on with a restored connection (T3). */
+int hf_ready(struct hf_conn *c, uint32_t protocol);
+
+/* From now on the client may see the connection end. Call it before close(2) or shutdown(2). */
+int hf_end(struct hf_conn *c);
+/* Lets go of the handle's memory: after hf_end(), after `moved`, or to leave the record as it is.
+ * NULL is allowed. */
+void hf_forget(struct hf_conn *c);
+
+void hf_set_data(struct hf_conn *c, void *data);
+void *hf_data(const struct hf_conn *c);
+
+/* One sentence about the last error of this handle; never NULL. */
+const char *hf_error(const struct hf *h);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
