@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The daemon's end of libholdfast's socket (include/holdfast/app.h): who is there, what they
+ * ask, what they are told. Checks everything that comes (length, version, that a connection is
+ * this application's), bounds what waits to be sent, and decides nothing.
+ */
+#ifndef HOLDFAST_TAKEOVER_APP_H
+#define HOLDFAST_TAKEOVER_APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <holdfast/app.h>
+#include "control/takeover/record.h"
+
+#define APPS_MAX       64           /* applications at once */
+#define APP_SEND_MAX   (16u << 20)  /* bytes that wait for one application; reached: it is closed */
+
+struct event_base;
+struct apps;
+struct app; /* one connected application */
+
+struct app_why {
+	char text[128];
+};
+
+/* Where a function returns int: 0 or negative errno, with one sentence in `why`; the answer goes out
+ * when it returns. `conn` is what guard() or datagram() gave, or app_restored() was told, for
+ * this very application; others are refused before they come here. */
+struct apps_ops {
+	void (*hello)(void *arg, struct app *a); /* after APP_WELCOME went out */
+	int (*listen)(void *arg, struct app *a, int fd, struct app_why *why); /* fd: the callee's */
+	int (*guard)(void *arg, struct app *a, const struct guard_key *key, uint32_t *ret_conn,
+		     uint64_t *ret_received, struct app_why *why);
+	int (*datagram)(void *arg, struct app *a, int fd, const struct hf_addr *peer,
+			__be16 peer_port, uint32_t *ret_conn, struct app_why *why);
+	int (*bundle)(void *arg, struct app *a, uint32_t conn, uint64_t *bundle,
+		      struct app_why *why);
+	/* `p` is valid during the call (the callee copies). Answered later, by app_committed(). An error
+	 * closes the application: it broke the rules that the library keeps. */
+	int (*commit)(void *arg, struct app *a, uint32_t conn, uint64_t ticket, uint64_t received,
+		      uint32_t flags, const struct record_protocol *p, size_t count);
+	void (*ready)(void *arg, struct app *a, uint32_t conn, uint32_t protocol);
+	int (*end)(void *arg, struct app *a, uint32_t conn, struct app_why *why);
+	void (*forget)(void *arg, struct app *a, uint32_t conn);
+	/* It is gone (closed, died, broke the rules); `a` is invalid afterwards. */
+	void (*gone)(void *arg, struct app *a, const char *why);
+};
+
+/* Listens on `path` (mode 0660, group `gid` or -1). `node` is told in APP_WELCOME. */
+int apps_open(struct event_base *base, const char *path, int gid, const char *node,
+	      const struct apps_ops *ops, void *arg, struct apps **ret);
+void apps_close(struct apps *s); /* removes the socket's file; NULL is allowed */
+
+void apps_role(struct apps *s, uint32_t role); /* enum hf_role_now: tells everybody, and who comes later */
+size_t apps_count(const struct apps *s);
+/* The application of that service that listens first, NULL if there is none. */
+struct app *apps_find(struct apps *s, const char *service);
+
+const char *app_service(const struct app *a);
+uint32_t app_pid(const struct app *a); /* SO_PEERCRED */
+void app_set_data(struct app *a, void *data);
+void *app_data(const struct app *a);
+
+/* Hands over a restored connection; `fd` is closed here when it has been sent or cannot be. `m` as in
+ * struct app_restored (h is filled here). The connection is this application's from now on. */
+int app_restored(struct app *a, uint32_t conn, const struct app_restored *m,
+		 const struct record_protocol *p, size_t count, int fd);
+void app_committed(struct app *a, uint32_t conn, uint64_t ticket);
+void app_moved(struct app *a, uint32_t conn); /* and it is this application's no more */
+void app_drop(struct app *a, uint32_t conn);  /* no longer this application's; nothing is said */
+
+#endif
