@@ -34,7 +34,7 @@ endif
 # ---- flags -----------------------------------------------------------------
 
 PACKAGES = libbpf libelf zlib openssl libevent libevent_openssl libnl-3.0 libnl-route-3.0 \
-	inih jansson libcap-ng
+	inih jansson libcap-ng hiredis
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)

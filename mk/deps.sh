@@ -49,4 +49,15 @@ for try in 1 2 3; do
 	[ "$try" != 3 ] || exit 1
 	sleep $((try * 5))
 done
+
+# Nor do these start at the next boot: the tests run instances of their own.
+for package in "${missing[@]}"; do
+	case $package in
+	redis-server | keepalived | conntrackd | bird2) ;;
+	*) continue ;;
+	esac
+	dpkg -L "$package" | sed -n 's|.*/systemd/system/\([^/@]*\.service\)$|\1|p' |
+		xargs -r systemctl disable >/dev/null 2>&1 ||
+		echo "deps: the service of $package could not be disabled"
+done
 echo "deps: installed"
