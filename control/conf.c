@@ -16,6 +16,7 @@
 
 #include "control/addr.h"
 #include "control/conf_check.h"
+#include "control/conf_reader.h"
 #include "control/key.h"
 
 #define MOBILES_MAX     HF_ASSOCS_MAX
@@ -25,16 +26,7 @@
 #define FLOWS_SHARE_MIN 4096u
 #define MALFORMED       "neither a [section] nor 'key = value'"
 
-struct reader {
-	struct conf *c;
-	struct conf_error *err;
-	bool failed;
-	FILE *f;
-	int line; /* read last */
-};
-
-static int fail(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static int fail(struct reader *r, const char *fmt, ...)
+int conf_fail(struct reader *r, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -47,7 +39,7 @@ static int fail(struct reader *r, const char *fmt, ...)
 	return 0;
 }
 
-static bool copy(char *dst, size_t len, const char *src)
+bool conf_copy(char *dst, size_t len, const char *src)
 {
 	size_t n = strlen(src);
 
@@ -58,7 +50,7 @@ static bool copy(char *dst, size_t len, const char *src)
 }
 
 /* Names end up in file names, JSON and tables. */
-static bool name_ok(const char *s)
+bool conf_name_ok(const char *s)
 {
 	if (!*s || strlen(s) >= HF_NAME_LEN)
 		return false;
@@ -71,10 +63,10 @@ static bool name_ok(const char *s)
 /* It names a folder of a bpffs, too, which refuses dots. */
 static bool instance_ok(const char *s)
 {
-	return name_ok(s) && !strchr(s, '.');
+	return conf_name_ok(s) && !strchr(s, '.');
 }
 
-static bool parse_number(const char *s, unsigned long min, unsigned long max, unsigned long *ret)
+bool conf_number(const char *s, unsigned long min, unsigned long max, unsigned long *ret)
 {
 	char *end;
 	unsigned long v;
@@ -90,7 +82,7 @@ static bool parse_number(const char *s, unsigned long min, unsigned long max, un
 }
 
 /* "500ms", "5s", "10min", "2h"; a bare number is refused, so that nobody guesses the unit. */
-static bool parse_duration(const char *s, uint32_t *ret_ms)
+bool conf_duration(const char *s, uint32_t *ret_ms)
 {
 	static const struct {
 		const char *unit;
@@ -146,17 +138,17 @@ static bool parse_size(const char *s, size_t *ret)
 }
 
 /* "10.0.0.1:80", "[fd00::1]:80"; without a port if port is NULL */
-static bool parse_endpoint(const char *s, struct hf_addr *addr, uint16_t *port)
+bool conf_endpoint(const char *s, struct hf_addr *addr, uint16_t *port)
 {
 	char buf[96];
 	char *colon;
 	unsigned long v;
 
-	if (!copy(buf, sizeof(buf), s))
+	if (!conf_copy(buf, sizeof(buf), s))
 		return false;
 	if (port) {
 		colon = strrchr(buf, ':');
-		if (!colon || !parse_number(colon + 1, 1, 65535, &v))
+		if (!colon || !conf_number(colon + 1, 1, 65535, &v))
 			return false;
 		*colon = 0;
 		if (strchr(buf, ':') && buf[0] != '[')
@@ -167,37 +159,32 @@ static bool parse_endpoint(const char *s, struct hf_addr *addr, uint16_t *port)
 }
 
 /* Calls fn for each element of a list separated by commas or blanks. */
-static int each(struct reader *r, const char *value,
-		int (*fn)(struct reader *, void *, const char *), void *arg)
+int conf_each(struct reader *r, const char *value, int (*fn)(struct reader *, void *, const char *),
+	      void *arg)
 {
 	char buf[1024];
 	char *save = NULL;
 
-	if (!copy(buf, sizeof(buf), value))
-		return fail(r, "the list is longer than %zu characters", sizeof(buf) - 1);
+	if (!conf_copy(buf, sizeof(buf), value))
+		return conf_fail(r, "the list is longer than %zu characters", sizeof(buf) - 1);
 	for (char *s = strtok_r(buf, ", \t", &save); s; s = strtok_r(NULL, ", \t", &save))
 		if (!fn(r, arg, s))
 			return 0;
 	return 1;
 }
 
-struct point_list {
-	struct hf_addr *points;
-	size_t *count;
-};
-
-static int add_point(struct reader *r, void *arg, const char *s)
+int conf_add_point(struct reader *r, void *arg, const char *s)
 {
 	struct point_list *l = arg;
 	struct hf_addr a;
 
 	if (addr_parse(s, &a) || !addr_is_unicast(&a))
-		return fail(r, "'%s' is not a unicast IPv4 or IPv6 address", s);
+		return conf_fail(r, "'%s' is not a unicast IPv4 or IPv6 address", s);
 	if (*l->count == CONF_POINTS_MAX)
-		return fail(r, "more than %d points", CONF_POINTS_MAX);
+		return conf_fail(r, "more than %d points", CONF_POINTS_MAX);
 	for (size_t i = 0; i < *l->count; i++)
 		if (addr_equal(&l->points[i], &a))
-			return fail(r, "point '%s' is named twice", s);
+			return conf_fail(r, "point '%s' is named twice", s);
 	l->points[(*l->count)++] = a;
 	return 1;
 }
@@ -209,16 +196,17 @@ static int add_pool(struct reader *r, void *arg, const char *s)
 	char other[INET6_ADDRSTRLEN];
 
 	if (addr_parse_prefix(s, &p.addr, &p.len))
-		return fail(r,
-			    "pool '%s' is not a prefix such as 10.77.0.0/24 or fd77::/64 with no "
-			    "host bits set",
-			    s);
+		return conf_fail(
+			r,
+			"pool '%s' is not a prefix such as 10.77.0.0/24 or fd77::/64 with no "
+			"host bits set",
+			s);
 	if (c->pool_count == CONF_POOLS_MAX)
-		return fail(r, "more than %d pools", CONF_POOLS_MAX);
+		return conf_fail(r, "more than %d pools", CONF_POOLS_MAX);
 	for (size_t i = 0; i < c->pool_count; i++)
 		if (addr_prefix_overlap(&p.addr, p.len, &c->pools[i].addr, c->pools[i].len))
-			return fail(r, "pool '%s' overlaps pool '%s/%u'", s,
-				    addr_format(&c->pools[i].addr, other), c->pools[i].len);
+			return conf_fail(r, "pool '%s' overlaps pool '%s/%u'", s,
+					 addr_format(&c->pools[i].addr, other), c->pools[i].len);
 	c->pools[c->pool_count++] = p;
 	return 1;
 }
@@ -228,9 +216,9 @@ static int add_interface(struct reader *r, void *arg, const char *s)
 	struct conf *c = arg;
 
 	if (c->interface_count == CONF_INTERFACES_MAX)
-		return fail(r, "more than %d interfaces", CONF_INTERFACES_MAX);
-	if (!copy(c->interfaces[c->interface_count], IFNAMSIZ, s))
-		return fail(r, "'%s' is longer than an interface's name can be", s);
+		return conf_fail(r, "more than %d interfaces", CONF_INTERFACES_MAX);
+	if (!conf_copy(c->interfaces[c->interface_count], IFNAMSIZ, s))
+		return conf_fail(r, "'%s' is longer than an interface's name can be", s);
 	c->interface_count++;
 	return 1;
 }
@@ -241,7 +229,7 @@ static int add_host(struct reader *r, void *arg, const char *s)
 	struct hf_addr a;
 
 	if (addr_parse(s, &a) || !addr_is_unicast(&a))
-		return fail(r, "'%s' is not a unicast IPv4 or IPv6 address", s);
+		return conf_fail(r, "'%s' is not a unicast IPv4 or IPv6 address", s);
 	if (addr_is_v4(&a))
 		m->host4 = a;
 	else
@@ -249,19 +237,19 @@ static int add_host(struct reader *r, void *arg, const char *s)
 	return 1;
 }
 
-static int set_name(struct reader *r, char *dst, const char *value)
+int conf_set_name(struct reader *r, char *dst, const char *value)
 {
-	if (!name_ok(value))
-		return fail(r, "'%s' is no name: 1 to %d letters, digits, '-', '_' or '.'", value,
-			    HF_NAME_LEN - 1);
+	if (!conf_name_ok(value))
+		return conf_fail(r, "'%s' is no name: 1 to %d letters, digits, '-', '_' or '.'",
+				 value, HF_NAME_LEN - 1);
 	strcpy(dst, value);
 	return 1;
 }
 
-static int set_text(struct reader *r, char *dst, size_t len, const char *value)
+int conf_set_text(struct reader *r, char *dst, size_t len, const char *value)
 {
-	if (!copy(dst, len, value))
-		return fail(r, "'%s' is longer than %zu characters", value, len - 1);
+	if (!conf_copy(dst, len, value))
+		return conf_fail(r, "'%s' is longer than %zu characters", value, len - 1);
 	return 1;
 }
 
@@ -275,17 +263,19 @@ static int read_holdfast(struct reader *r, const char *key, const char *value)
 			c->role = HF_ROLE_MOBILE;
 		else if (!strcmp(value, "anchor"))
 			c->role = HF_ROLE_ANCHOR;
+		else if (!strcmp(value, "server"))
+			c->role = HF_ROLE_SERVER;
 		else
-			return fail(r, "role '%s' is neither 'mobile' nor 'anchor'", value);
+			return conf_fail(r, "role '%s' is none of mobile, anchor, server", value);
 		return 1;
 	}
 	if (!strcmp(key, "id"))
-		return set_name(r, c->id, value);
+		return conf_set_name(r, c->id, value);
 	if (!strcmp(key, "device"))
-		return set_text(r, c->device, sizeof(c->device), value);
+		return conf_set_text(r, c->device, sizeof(c->device), value);
 	if (!strcmp(key, "port")) {
-		if (!parse_number(value, 1, 65535, &n))
-			return fail(r, "port '%s' is not a number from 1 to 65535", value);
+		if (!conf_number(value, 1, 65535, &n))
+			return conf_fail(r, "port '%s' is not a number from 1 to 65535", value);
 		c->port = n;
 		return 1;
 	}
@@ -295,7 +285,7 @@ static int read_holdfast(struct reader *r, const char *key, const char *value)
 				c->mode = m;
 				return 1;
 			}
-		return fail(r, "mode '%s' is none of auto, tc, xdp, generic", value);
+		return conf_fail(r, "mode '%s' is none of auto, tc, xdp, generic", value);
 	}
 	if (!strcmp(key, "deliver")) {
 		static const char *const names[] = {"auto", "device", "nic"};
@@ -305,31 +295,33 @@ static int read_holdfast(struct reader *r, const char *key, const char *value)
 				c->deliver = i;
 				return 1;
 			}
-		return fail(r, "deliver '%s' is none of auto, device, nic", value);
+		return conf_fail(r, "deliver '%s' is none of auto, device, nic", value);
 	}
 	if (!strcmp(key, "max-flows") || !strcmp(key, "max-flows-per-association")) {
-		if (!parse_number(value, 16, 16777216, &n))
-			return fail(r, "%s '%s' is not a number from 16 to 16777216", key, value);
+		if (!conf_number(value, 16, 16777216, &n))
+			return conf_fail(r, "%s '%s' is not a number from 16 to 16777216", key,
+					 value);
 		*(strcmp(key, "max-flows") ? &c->max_flows_assoc : &c->max_flows) = n;
 		return 1;
 	}
 	if (!strcmp(key, "park-bytes"))
 		return parse_size(value, &c->park_bytes) ||
-		       fail(r, "park-bytes '%s' is no size such as 8M", value);
+		       conf_fail(r, "park-bytes '%s' is no size such as 8M", value);
 	if (!strcmp(key, "park-total-bytes"))
 		return parse_size(value, &c->park_total_bytes) ||
-		       fail(r, "park-total-bytes '%s' is no size such as 64M", value);
+		       conf_fail(r, "park-total-bytes '%s' is no size such as 64M", value);
 	if (!strcmp(key, "points"))
-		return each(r, value, add_point, &(struct point_list){c->points, &c->point_count});
+		return conf_each(r, value, conf_add_point,
+				 &(struct point_list){c->points, &c->point_count});
 	if (!strcmp(key, "pool"))
-		return each(r, value, add_pool, c);
+		return conf_each(r, value, add_pool, c);
 	if (!strcmp(key, "interfaces"))
-		return each(r, value, add_interface, c);
+		return conf_each(r, value, add_interface, c);
 	if (!strcmp(key, "hook-leave"))
-		return set_text(r, c->hook_leave, sizeof(c->hook_leave), value);
+		return conf_set_text(r, c->hook_leave, sizeof(c->hook_leave), value);
 	if (!strcmp(key, "hook-arrive"))
-		return set_text(r, c->hook_arrive, sizeof(c->hook_arrive), value);
-	return fail(r, "unknown key '%s' in section [holdfast]", key);
+		return conf_set_text(r, c->hook_arrive, sizeof(c->hook_arrive), value);
+	return conf_fail(r, "unknown key '%s' in section [holdfast]", key);
 }
 
 static int read_timers(struct reader *r, const char *key, const char *value)
@@ -352,17 +344,17 @@ static int read_timers(struct reader *r, const char *key, const char *value)
 	unsigned long n;
 
 	if (!strcmp(key, "attempts")) {
-		if (!parse_number(value, 1, 100, &n))
-			return fail(r, "attempts '%s' is not a number from 1 to 100", value);
+		if (!conf_number(value, 1, 100, &n))
+			return conf_fail(r, "attempts '%s' is not a number from 1 to 100", value);
 		t->attempts = n;
 		return 1;
 	}
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!strcmp(key, keys[i].key))
-			return parse_duration(value, keys[i].ms) ||
-			       fail(r, "%s '%s' is no duration such as 500ms, 5s, 10min or 2h", key,
-				    value);
-	return fail(r, "unknown key '%s' in section [timers]", key);
+			return conf_duration(value, keys[i].ms) ||
+			       conf_fail(r, "%s '%s' is no duration such as 500ms, 5s, 10min or 2h",
+					 key, value);
+	return conf_fail(r, "unknown key '%s' in section [timers]", key);
 }
 
 /* Grows an array by one zeroed element; NULL without memory. */
@@ -384,33 +376,33 @@ static int open_section(struct reader *r, const char *kind, const char *name)
 {
 	struct conf *c = r->c;
 
-	if (!name_ok(name))
-		return fail(
+	if (!conf_name_ok(name))
+		return conf_fail(
 			r, "section [%s %s] needs a name: 1 to %d letters, digits, '-', '_' or '.'",
 			kind, name, HF_NAME_LEN - 1);
 #define FIND(array, count, field, what)                                                            \
 	for (size_t i = 0; i < (count); i++)                                                       \
 		if (!strcmp((array)[i].field, name))                                               \
-	return fail(r, "section [" what " %s] is there twice", name)
+	return conf_fail(r, "section [" what " %s] is there twice", name)
 	if (!strcmp(kind, "mobile")) {
 		struct conf_mobile *m;
 
 		FIND(c->mobiles, c->mobile_count, id, "mobile");
 		if (c->mobile_count == MOBILES_MAX)
-			return fail(r, "more than %u mobiles", MOBILES_MAX);
+			return conf_fail(r, "more than %u mobiles", MOBILES_MAX);
 		m = grow((void **)&c->mobiles, &c->mobile_count, sizeof(*m));
 		if (!m)
-			return fail(r, "out of memory");
+			return conf_fail(r, "out of memory");
 		strcpy(m->id, name);
 	} else if (!strcmp(kind, "service")) {
 		struct conf_service *s;
 
 		FIND(c->services, c->service_count, name, "service");
 		if (c->service_count == SERVICES_MAX)
-			return fail(r, "more than %u services", SERVICES_MAX);
+			return conf_fail(r, "more than %u services", SERVICES_MAX);
 		s = grow((void **)&c->services, &c->service_count, sizeof(*s));
 		if (!s)
-			return fail(r, "out of memory");
+			return conf_fail(r, "out of memory");
 		strcpy(s->name, name);
 		s->proto = IPPROTO_TCP;
 	} else if (!strcmp(kind, "anchor")) {
@@ -418,24 +410,31 @@ static int open_section(struct reader *r, const char *kind, const char *name)
 
 		FIND(c->anchors, c->anchor_count, name, "anchor");
 		if (c->anchor_count == ANCHORS_MAX)
-			return fail(r, "more than %d anchors", ANCHORS_MAX);
+			return conf_fail(r, "more than %d anchors", ANCHORS_MAX);
 		a = grow((void **)&c->anchors, &c->anchor_count, sizeof(*a));
 		if (!a)
-			return fail(r, "out of memory");
+			return conf_fail(r, "out of memory");
 		strcpy(a->name, name);
 	} else if (!strcmp(kind, "uplink")) {
 		struct conf_uplink *u;
 
 		FIND(c->uplinks, c->uplink_count, ifname, "uplink");
 		if (strlen(name) >= IFNAMSIZ)
-			return fail(r, "'%s' is longer than an interface's name can be", name);
+			return conf_fail(r, "'%s' is longer than an interface's name can be", name);
 		if (c->uplink_count == UPLINKS_MAX)
-			return fail(r, "more than %d uplinks", UPLINKS_MAX);
+			return conf_fail(r, "more than %d uplinks", UPLINKS_MAX);
 		u = grow((void **)&c->uplinks, &c->uplink_count, sizeof(*u));
 		if (!u)
-			return fail(r, "out of memory");
+			return conf_fail(r, "out of memory");
 		strcpy(u->ifname, name);
 		u->cost = 100;
+	} else if (!strcmp(kind, "node")) {
+		struct conf_takeover *t = &c->takeover;
+
+		FIND(t->nodes, t->node_count, node, "node");
+		if (t->node_count == CONF_NODES_MAX)
+			return conf_fail(r, "more than %d other nodes", CONF_NODES_MAX);
+		strcpy(t->nodes[t->node_count++].node, name);
 	}
 #undef FIND
 	return 1;
@@ -446,10 +445,10 @@ static int read_mobile(struct reader *r, const char *key, const char *value)
 	struct conf_mobile *m = &r->c->mobiles[r->c->mobile_count - 1];
 
 	if (!strcmp(key, "key"))
-		return set_text(r, m->key_file, sizeof(m->key_file), value);
+		return conf_set_text(r, m->key_file, sizeof(m->key_file), value);
 	if (!strcmp(key, "address"))
-		return each(r, value, add_host, m);
-	return fail(r, "unknown key '%s' in section [mobile %s]", key, m->id);
+		return conf_each(r, value, add_host, m);
+	return conf_fail(r, "unknown key '%s' in section [mobile %s]", key, m->id);
 }
 
 static int read_service(struct reader *r, const char *key, const char *value)
@@ -465,28 +464,28 @@ static int read_service(struct reader *r, const char *key, const char *value)
 		else if (!strcmp(value, "icmp"))
 			s->proto = IPPROTO_ICMP;
 		else
-			return fail(r, "protocol '%s' is none of tcp, udp, icmp", value);
+			return conf_fail(r, "protocol '%s' is none of tcp, udp, icmp", value);
 		return 1;
 	}
 	if (!strcmp(key, "server")) {
 		if (addr_parse(value, &s->addr) == 0)
 			s->port = 0;
-		else if (!parse_endpoint(value, &s->addr, &s->port))
-			return fail(r,
-				    "server '%s' is not ADDRESS:PORT such as 192.0.2.10:80 or "
-				    "[2001:db8::10]:80",
-				    value);
+		else if (!conf_endpoint(value, &s->addr, &s->port))
+			return conf_fail(r,
+					 "server '%s' is not ADDRESS:PORT such as 192.0.2.10:80 or "
+					 "[2001:db8::10]:80",
+					 value);
 		if (!addr_is_unicast(&s->addr))
-			return fail(r, "server '%s' is not a unicast address", value);
+			return conf_fail(r, "server '%s' is not a unicast address", value);
 		return 1;
 	}
 	if (!strcmp(key, "emulator")) {
-		if (!parse_number(value, 1, 65535, &n))
-			return fail(r, "emulator '%s' is not a port from 1 to 65535", value);
+		if (!conf_number(value, 1, 65535, &n))
+			return conf_fail(r, "emulator '%s' is not a port from 1 to 65535", value);
 		s->emulator = n;
 		return 1;
 	}
-	return fail(r, "unknown key '%s' in section [service %s]", key, s->name);
+	return conf_fail(r, "unknown key '%s' in section [service %s]", key, s->name);
 }
 
 static int read_anchor(struct reader *r, const char *key, const char *value)
@@ -494,10 +493,11 @@ static int read_anchor(struct reader *r, const char *key, const char *value)
 	struct conf_anchor *a = &r->c->anchors[r->c->anchor_count - 1];
 
 	if (!strcmp(key, "key"))
-		return set_text(r, a->key_file, sizeof(a->key_file), value);
+		return conf_set_text(r, a->key_file, sizeof(a->key_file), value);
 	if (!strcmp(key, "points"))
-		return each(r, value, add_point, &(struct point_list){a->points, &a->point_count});
-	return fail(r, "unknown key '%s' in section [anchor %s]", key, a->name);
+		return conf_each(r, value, conf_add_point,
+				 &(struct point_list){a->points, &a->point_count});
+	return conf_fail(r, "unknown key '%s' in section [anchor %s]", key, a->name);
 }
 
 static int read_uplink(struct reader *r, const char *key, const char *value)
@@ -506,18 +506,18 @@ static int read_uplink(struct reader *r, const char *key, const char *value)
 	unsigned long n;
 
 	if (!strcmp(key, "cost")) {
-		if (!parse_number(value, 0, 1000000, &n))
-			return fail(r, "cost '%s' is not a number from 0 to 1000000", value);
+		if (!conf_number(value, 0, 1000000, &n))
+			return conf_fail(r, "cost '%s' is not a number from 0 to 1000000", value);
 		u->cost = n;
 		return 1;
 	}
 	if (!strcmp(key, "optional")) {
 		if (strcmp(value, "yes") && strcmp(value, "no"))
-			return fail(r, "optional '%s' is neither 'yes' nor 'no'", value);
+			return conf_fail(r, "optional '%s' is neither 'yes' nor 'no'", value);
 		u->optional = !strcmp(value, "yes");
 		return 1;
 	}
-	return fail(r, "unknown key '%s' in section [uplink %s]", key, u->ifname);
+	return conf_fail(r, "unknown key '%s' in section [uplink %s]", key, u->ifname);
 }
 
 static int handle(void *user, const char *section, const char *key, const char *value)
@@ -530,13 +530,16 @@ static int handle(void *user, const char *section, const char *key, const char *
 	if (!key) /* a section's head (inih calls so only if built for it) */
 		return 1;
 	if (!*section)
-		return fail(r, "'%s' stands before the first section, such as [holdfast]", key);
+		return conf_fail(r, "'%s' stands before the first section, such as [holdfast]",
+				 key);
 	if (!*value)
-		return fail(r, "'%s' has no value", key);
+		return conf_fail(r, "'%s' has no value", key);
 	if (!strcmp(section, "holdfast"))
 		return read_holdfast(r, key, value);
 	if (!strcmp(section, "timers"))
 		return read_timers(r, key, value);
+	if (!strcmp(section, "takeover"))
+		return conf_read_takeover(r, key, value);
 	/* the head was taken by take_head() */
 	kind = strcspn(section, " \t");
 	if (!strncmp(section, "mobile", kind))
@@ -545,6 +548,8 @@ static int handle(void *user, const char *section, const char *key, const char *
 		return read_service(r, key, value);
 	if (!strncmp(section, "anchor", kind))
 		return read_anchor(r, key, value);
+	if (!strncmp(section, "node", kind))
+		return conf_read_node(r, key, value);
 	return read_uplink(r, key, value);
 }
 
@@ -554,11 +559,11 @@ static int take_head(struct reader *r, const char *line)
 {
 	char head[64], *name, *end;
 
-	if (!copy(head, sizeof(head), line + 1) || !(end = strchr(head, ']')))
-		return fail(r, strchr(line, ']') ? "the section's head is too long" : "%s",
-			    MALFORMED);
+	if (!conf_copy(head, sizeof(head), line + 1) || !(end = strchr(head, ']')))
+		return conf_fail(r, strchr(line, ']') ? "the section's head is too long" : "%s",
+				 MALFORMED);
 	*end = 0;
-	if (!strcmp(head, "holdfast") || !strcmp(head, "timers"))
+	if (!strcmp(head, "holdfast") || !strcmp(head, "timers") || !strcmp(head, "takeover"))
 		return 1;
 	name = strpbrk(head, " \t");
 	if (name) {
@@ -566,8 +571,9 @@ static int take_head(struct reader *r, const char *line)
 		name += strspn(name, " \t");
 	}
 	if (!name || (strcmp(head, "mobile") && strcmp(head, "service") && strcmp(head, "anchor") &&
-		      strcmp(head, "uplink")))
-		return fail(r, "unknown section [%.*s]", (int)strcspn(line + 1, "]"), line + 1);
+		      strcmp(head, "uplink") && strcmp(head, "node")))
+		return conf_fail(r, "unknown section [%.*s]", (int)strcspn(line + 1, "]"),
+				 line + 1);
 	return open_section(r, head, name);
 }
 
@@ -588,12 +594,12 @@ static char *next_line(char *buf, int size, void *user)
 		if (n && buf[n - 1] == '\r')
 			buf[--n] = 0;
 	} else if (!feof(r->f)) {
-		fail(r, "the line is longer than %d characters, or holds a NUL", size - 2);
+		conf_fail(r, "the line is longer than %d characters, or holds a NUL", size - 2);
 		return NULL;
 	}
 	for (p = buf; *p; p++)
 		if ((unsigned char)*p < ' ' && *p != '\t') {
-			fail(r, "the line holds a control character");
+			conf_fail(r, "the line holds a control character");
 			return NULL;
 		}
 	p = buf + (r->line == 1 && !strncmp(buf, "\xef\xbb\xbf", 3) ? 3 : 0);
@@ -608,11 +614,14 @@ static int read_keys(struct reader *r)
 
 	for (size_t i = 0; i < c->mobile_count; i++)
 		if (key_read(c->mobiles[i].key_file, c->mobiles[i].key, why, sizeof(why)))
-			return fail(r, "%s", why);
+			return conf_fail(r, "%s", why);
 	for (size_t i = 0; i < c->anchor_count; i++)
 		if (key_read(c->anchors[i].key_file, c->anchors[i].key, why, sizeof(why)))
-			return fail(r, "%s", why);
-	return 1;
+			return conf_fail(r, "%s", why);
+	if (*c->takeover.key_file &&
+	    key_read(c->takeover.key_file, c->takeover.key, why, sizeof(why)))
+		return conf_fail(r, "%s", why);
+	return conf_read_password(r);
 }
 
 static void set_defaults(struct conf *c)
@@ -636,6 +645,7 @@ static void set_defaults(struct conf *c)
 		.udp = 300000,
 		.icmp = 60000,
 	};
+	conf_takeover_defaults(&c->takeover);
 }
 
 static int name_of_file(const char *file, char name[static HF_NAME_LEN])
@@ -683,12 +693,12 @@ int conf_read(const char *file, const char *name, const char *run_dir, struct co
 	r.c = c;
 	set_defaults(c);
 	err->text[0] = 0;
-	if (!copy(c->file, sizeof(c->file), file) ||
-	    !copy(c->run_dir, sizeof(c->run_dir), run_dir ? run_dir : CONF_RUN_DIR)) {
+	if (!conf_copy(c->file, sizeof(c->file), file) ||
+	    !conf_copy(c->run_dir, sizeof(c->run_dir), run_dir ? run_dir : CONF_RUN_DIR)) {
 		snprintf(err->text, sizeof(err->text), "the path '%.100s...' is too long", file);
 		goto out;
 	}
-	if (name ? (!instance_ok(name) || !copy(c->name, sizeof(c->name), name))
+	if (name ? (!instance_ok(name) || !conf_copy(c->name, sizeof(c->name), name))
 		 : name_of_file(file, c->name)) {
 		snprintf(
 			err->text, sizeof(err->text),
@@ -754,6 +764,7 @@ void conf_free(struct conf *c)
 		OPENSSL_cleanse(c->mobiles, c->mobile_count * sizeof(*c->mobiles));
 	if (c->anchors)
 		OPENSSL_cleanse(c->anchors, c->anchor_count * sizeof(*c->anchors));
+	OPENSSL_cleanse(&c->takeover, sizeof(c->takeover));
 	free(c->mobiles);
 	free(c->services);
 	free(c->anchors);

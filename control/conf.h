@@ -68,6 +68,45 @@ enum conf_deliver {                      /* by which interface decoded packets c
 		    CONF_DELIVER_NIC,
 };
 
+#define CONF_ADDRESSES_MAX 16
+#define CONF_NODES_MAX     4
+
+struct conf_address { /* server: one that moves */
+	struct hf_addr addr;
+	unsigned int len;
+};
+
+struct conf_node { /* server: another one of the group */
+	char node[HF_NAME_LEN];
+	struct hf_addr addr;
+	uint16_t port; /* host order; 0: as ours */
+};
+
+struct conf_takeover { /* server */
+	char group[HF_NAME_LEN];
+	char interface[IFNAMSIZ];
+	struct conf_address addresses[CONF_ADDRESSES_MAX];
+	size_t address_count;
+	bool redis; /* the store is Redis; else the nodes' own */
+	char redis_host[64];
+	uint16_t redis_port;
+	char redis_user[64];
+	char redis_password_file[CONF_PATH_LEN];
+	char redis_password[128];
+	uint32_t replicas; /* WAIT for so many */
+	char key_file[CONF_PATH_LEN];
+	uint8_t key[WIRE_KEY_LEN];
+	struct conf_node nodes[CONF_NODES_MAX];
+	size_t node_count;
+	uint32_t lease; /* ms */
+	uint32_t heartbeat;
+	bool open_on_loss; /* acknowledge though nothing can be committed */
+	uint32_t max_connections;
+	uint32_t give_away_connections; /* T6: with more, give the group away; 0: never */
+	uint32_t give_away_cpu;         /* percent; 0: never */
+	int gid;                        /* of the applications' socket; -1: root's */
+};
+
 struct conf_timers { /* all in ms unless said otherwise */
 	uint32_t alive;
 	uint32_t attempts; /* unanswered probes until a path is dead */
@@ -114,6 +153,8 @@ struct conf {
 	size_t anchor_count;
 	struct conf_uplink *uplinks;
 	size_t uplink_count;
+
+	struct conf_takeover takeover;
 };
 
 struct conf_error {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/addr.h"
+#include "control/conf_reader.h"
 
 static bool fail(struct conf_error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -161,6 +162,10 @@ static bool check_mobile(const struct conf *c, struct conf_error *err)
 bool conf_check(const struct conf *c, struct conf_error *err)
 {
 	if (!c->role)
-		return fail(err, "'role' is missing in [holdfast]: mobile or anchor");
+		return fail(err, "'role' is missing in [holdfast]: mobile, anchor or server");
+	if (c->role == HF_ROLE_SERVER)
+		return conf_check_server(c, err);
+	if (c->takeover.address_count || c->takeover.node_count)
+		return fail(err, "[takeover] and [node] sections belong to role server");
 	return c->role == HF_ROLE_ANCHOR ? check_anchor(c, err) : check_mobile(c, err);
 }

@@ -2,29 +2,39 @@
 /*
  * The control socket, RUN_DIR/NAME.sock, mode 0600: one request a line, JSON,
  * {"cmd": "...", ...}; one answer a line, {"ok": true, ...} or {"ok": false, "error": "..."}.
- * "monitor" keeps the connection and sends one event a line.
+ * "monitor", which is handled here, keeps the connection and sends one event a line.
  */
 #ifndef HOLDFAST_CTL_H
 #define HOLDFAST_CTL_H
 
+#include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-struct assoc;
 struct ctl;
-struct daemon;
+struct ctl_client;
+struct event_base;
 
-/* -EADDRINUSE: a daemon of this name answers there. */
-int ctl_open(struct daemon *d, struct ctl **ret);
+/* A request; to be answered with ctl_answer() or ctl_refuse() before it returns. */
+typedef void ctl_request_fn(void *arg, struct ctl_client *c, const char *cmd, json_t *request);
+
+/* -EADDRINUSE: a daemon of this name answers there. -ENAMETOOLONG. Makes the folder. */
+int ctl_open(struct event_base *base, const char *run_dir, const char *name,
+	     ctl_request_fn *request, void *arg, struct ctl **ret);
 void ctl_close(struct ctl *c); /* removes the socket; NULL is allowed */
 
-void ctl_publish_switch(struct daemon *d, const struct assoc *a);
-void ctl_publish_state(struct daemon *d, const struct assoc *a);
+/* `j` is stolen. */
+void ctl_answer(struct ctl_client *c, json_t *j);
+void ctl_refuse(struct ctl_client *c, const char *why);
 
-struct hf_event;
-void ctl_publish_flow(struct daemon *d, const struct hf_event *e, const char *assoc,
-		      const char *service);
+/* Sends an event to whoever monitors; `j` is stolen. `c` may be NULL. */
+void ctl_publish(struct ctl *c, json_t *j);
+/* Whether anybody is connected, so that events are worth making. */
+bool ctl_watched(const struct ctl *c);
 
 /* Path of the socket. */
 void ctl_path(const char *run_dir, const char *name, char *buf, size_t len);
+/* Takes away a socket's file that nobody listens on. -EADDRINUSE: somebody does. */
+int ctl_clear_stale(const char *path);
 
 #endif

@@ -16,7 +16,7 @@
 
 #include "control/addr.h"
 #include "control/clock.h"
-#include "control/ctl.h"
+#include "control/command.h"
 #include "control/flowevent.h"
 #include "control/log.h"
 #include "control/path/deliver.h"
@@ -124,7 +124,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 				continue;
 			}
 			swept |= sweeps;
-			ctl_publish_state(d, a);
+			command_publish_state(d, a);
 			assoc_free(a);
 			continue;
 		}
@@ -636,7 +636,7 @@ int daemon_run(struct conf *conf, int ready_fd)
 		goto out;
 	}
 	/* The socket first: it says that another daemon has the name before anything is touched. */
-	ret = ctl_open(d, &d->ctl);
+	ret = ctl_open(d->base, conf->run_dir, conf->name, command_request, d, &d->ctl);
 	if (ret) {
 		if (ret == -EADDRINUSE)
 			log_error("a daemon named '%s' runs already; `holdfast status %s` shows it",

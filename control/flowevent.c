@@ -5,7 +5,7 @@
 #include <bpf/libbpf.h>
 #include <stdlib.h>
 
-#include "control/ctl.h"
+#include "control/command.h"
 #include "control/daemon.h"
 #include "control/log.h"
 #include "control/peer/assoc.h"
@@ -34,7 +34,7 @@ static int take(void *arg, void *data, size_t len)
 			    a ? a->name : "?", s ? s->name : "?",
 			    e->reason == HF_REASON_FLOWS_FULL ? "the flow map is full"
 							      : "the association is at its limit");
-	ctl_publish_flow(f->d, e, a ? a->name : "?", s ? s->name : "?");
+	command_publish_flow(f->d, e, a ? a->name : "?", s ? s->name : "?");
 	return 0;
 }
 

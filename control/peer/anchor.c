@@ -9,7 +9,7 @@
 
 #include "control/addr.h"
 #include "control/clock.h"
-#include "control/ctl.h"
+#include "control/command.h"
 #include "control/daemon.h"
 #include "control/flow.h"
 #include "control/log.h"
@@ -308,7 +308,7 @@ static void request(void *arg, struct tls_session *s, const char *identity,
 		r.service_count = r.services ? d->conf->service_count : 0;
 		log_info("%s: connected from %s, epoch %u, %u flows announced", identity,
 			 addr_format(&ends->peer, peer), r.epoch, q->flow_count);
-		ctl_publish_state(d, assoc_named(d, identity));
+		command_publish_state(d, assoc_named(d, identity));
 	}
 	if (tls_session_reply(s, &r))
 		log_warning("%s: the answer could not be sent", identity);

@@ -11,7 +11,7 @@
 
 #include "control/addr.h"
 #include "control/clock.h"
-#include "control/ctl.h"
+#include "control/command.h"
 #include "control/daemon.h"
 #include "control/hook.h"
 #include "control/log.h"
@@ -280,7 +280,7 @@ static void report_done(struct assoc *a)
 		 a->last_switch, addr_format(&a->current->local, local),
 		 addr_format(&a->current->peer, peer), a->last_switch_us / 1000,
 		 a->last_switch_us % 1000, a->switch_parked);
-	ctl_publish_switch(a->d, a);
+	command_publish_switch(a->d, a);
 	if (a->role == HF_ROLE_MOBILE)
 		hook_run(a->d->conf->hook_arrive, a, a->left, a->current);
 }

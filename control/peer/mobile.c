@@ -9,7 +9,7 @@
 
 #include "control/addr.h"
 #include "control/clock.h"
-#include "control/ctl.h"
+#include "control/command.h"
 #include "control/daemon.h"
 #include "control/flow.h"
 #include "control/log.h"
@@ -359,7 +359,7 @@ static void connected(void *arg, int error, struct connect_reply *r, const uint8
 		 addr_is_zero(&r->host6) ? "" : addr_format(&r->host6, host6), r->service_count);
 	if (a->point_count != points)
 		points_changed(a);
-	ctl_publish_state(a->d, a);
+	command_publish_state(a->d, a);
 	daemon_wake(a->d);
 }
 

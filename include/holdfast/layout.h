@@ -50,6 +50,7 @@ enum hf_role {
 	HF_ROLE_NONE = 0,
 	HF_ROLE_MOBILE = 1, /* the inner host is ours, the service is far away */
 	HF_ROLE_ANCHOR = 2, /* the service is ours, the inner host is far away */
+	HF_ROLE_SERVER = 3, /* takeover: see guard.h; never in a map of this file */
 };
 
 /* map "meta": ARRAY, one element; verified before pins are adopted */

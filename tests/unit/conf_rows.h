@@ -34,7 +34,7 @@ struct row {
 };
 
 static const struct row wrong_in_holdfast_rows[] = {
-	{MORE_M "role = router\n", 10, "role 'router' is neither 'mobile' nor 'anchor'"},
+	{MORE_M "role = router\n", 10, "role 'router' is none of mobile, anchor, server"},
 	{MORE_M "id = a/b\n", 10, "'a/b' is no name: " NAME_RULE},
 	{MORE_M "id =\n", 10, "'id' has no value"},
 	{MORE_M "id = " X10 X10 X10 "xx\n", 10, "'" X10 X10 X10 "xx' is no name: " NAME_RULE},
@@ -168,8 +168,8 @@ static const struct row wrong_in_anchor_and_uplink_rows[] = {
 };
 
 static const struct row wrong_for_the_role_rows[] = {
-	{"", 0, "'role' is missing in [holdfast]: mobile or anchor"},
-	{"[holdfast]\nid = laptop\n", 0, "'role' is missing in [holdfast]: mobile or anchor"},
+	{"", 0, "'role' is missing in [holdfast]: mobile, anchor or server"},
+	{"[holdfast]\nid = laptop\n", 0, "'role' is missing in [holdfast]: mobile, anchor or server"},
 	{MORE_M "points = 10.0.0.1\n", 0, OF_ANCHOR},
 	{MORE_M "pool = 10.77.0.0/24\n", 0, OF_ANCHOR},
 	{MOBILE "[mobile m]\nkey = key\n", 0, OF_ANCHOR},
