@@ -22,6 +22,7 @@
 #define RECORD_END_ALLOWED 0x01u /* the application said hf_end() */
 #define RECORD_PEER_ENDED  0x02u /* in_commit counts the peer's FIN */
 #define RECORD_CHECKPOINT  0x04u /* the application has named it: not fresh */
+#define RECORD_EMBRYO      0x08u /* the handshake is not over: facts alone */
 
 struct record_protocol {
 	uint32_t protocol;

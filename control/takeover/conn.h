@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The connections of a group that this node owns: their records, slots and applications. */
+#ifndef HOLDFAST_TAKEOVER_CONN_H
+#define HOLDFAST_TAKEOVER_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/takeover/record.h"
+
+#define CONN_NO_SLOT (~0u)
+
+struct app;
+
+enum conn_state {
+	CONN_SERVING, /* its socket is an application's, or waits to be accepted */
+	CONN_PROBING, /* its peer was asked what it has received */
+	CONN_WAITING, /* that is known; the application, or others of its bundle, are missing */
+	CONN_UNREADY, /* the application has it, its protocols have not said ready */
+	CONN_ORPHAN,  /* its application died here */
+};
+
+struct conn {
+	uint32_t number; /* what applications call it; not 0 */
+	uint32_t slot;   /* in "guard_slots", CONN_NO_SLOT: a datagram socket, or over */
+	uint32_t serial; /* differs from that of a conn that had this number before */
+	enum conn_state state;
+	struct app *app; /* NULL: none */
+	struct record record; /* as it went to the store last */
+
+	uint64_t pending_ticket; /* newest commit of the application */
+	uint64_t pending_commit; /* and what the gate will be raised to */
+	bool dirty;              /* the record has yet to be put */
+	bool answer_end;         /* the application waits to hear that it may end */
+	bool ending;             /* our FIN was acknowledged; the slot goes at `due_ms` */
+	uint32_t ready;          /* protocols that said so, a bit each */
+
+	int fd;           /* restored, not handed over yet; -1 */
+	uint64_t due_ms;  /* PROBING: the next probe; ending: the end */
+	uint32_t wait_ms; /* until the probe after that */
+	uint64_t asked_ns; /* PROBING: since when */
+};
+
+struct conns; /* the table */
+
+/* For slots 0 to slots - 1 and at most `limit` connections. NULL without memory. */
+struct conns *conns_new(uint32_t slots, uint32_t limit);
+void conns_free(struct conns *t); /* closes what was not handed over; NULL is allowed */
+
+/* A new one, its record zeroed. NULL: no memory, or the limit. */
+struct conn *conns_add(struct conns *t, uint32_t slot);
+void conns_remove(struct conns *t, struct conn *c);
+/* It has no slot any more. */
+void conns_drop_slot(struct conns *t, struct conn *c);
+
+struct conn *conns_by_number(const struct conns *t, uint32_t number);
+struct conn *conns_by_slot(const struct conns *t, uint32_t slot);
+/* All of them in the order of their numbers: start with 0; NULL at the end. Removing the one that was
+ * returned last is allowed. */
+struct conn *conns_next(const struct conns *t, uint32_t *cursor);
+uint32_t conns_count(const struct conns *t);
+
+#endif

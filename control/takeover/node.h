@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The one object of a server's daemon: what the modules of control/takeover/ share.
+ * Single-threaded. Offsets, slots, modes: holdfast/guard.h. */
+#ifndef HOLDFAST_TAKEOVER_NODE_H
+#define HOLDFAST_TAKEOVER_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <holdfast/guard.h>
+#include "control/conf.h"
+#include "control/takeover/app.h"
+#include "control/takeover/conn.h"
+#include "control/takeover/store.h"
+#include "loader/guard.h"
+
+struct announcer;
+struct commits;
+struct ctl;
+struct embryos;
+struct event;
+struct event_base;
+struct load;
+struct netlink;
+struct ring_buffer;
+struct segment_sender;
+
+/* One takeover of this node's, for status and the bench. Times in ns, CLOCK_BOOTTIME. */
+struct node_takeover {
+	uint64_t began_ns;
+	uint64_t announced_ns;
+	uint64_t restored_ns; /* the last connection was made again */
+	uint64_t ready_ns;    /* the last one was ready */
+	uint64_t restore_ns;  /* sum spent in making sockets */
+	uint32_t records;     /* connections found in the store */
+	uint32_t restored;
+	uint32_t ready;
+	uint32_t lost; /* given up: no answer, or no socket could be made */
+};
+
+struct node_counts {
+	uint64_t opened;
+	uint64_t commits;  /* gates raised */
+	uint64_t pushed;   /* acknowledgements that the daemon sent after a commit */
+	uint64_t takeovers;
+	uint64_t handed;   /* given away in order */
+	uint64_t restored;
+	uint64_t lost;
+	uint64_t probes;
+	uint64_t refused_commits;
+};
+
+struct node {
+	struct conf *conf;
+	struct event_base *base;
+	struct ctl *ctl;
+	struct netlink *netlink;
+	struct guard *guard;
+	struct guard_conf *fence; /* shared memory */
+	struct guard_slot *slots; /* shared memory */
+	struct ring_buffer *ring;
+	struct store *store;
+	struct apps *apps;
+	struct segment_sender *sender;
+	struct announcer *announcer;
+	struct conns *conns;
+	struct commits *commits;
+	struct embryos *embryos;
+	struct load *load;
+	uint32_t ifindex;
+
+	struct store_status status; /* as told last */
+	bool owner;                 /* we act as one */
+	bool opened;                /* the gates are open because commits cannot be made */
+	bool stopping;
+	uint32_t role;              /* enum hf_role_now */
+	uint64_t claim_ms;          /* ask for the ownership then; 0: not */
+	uint64_t overload_ms;       /* do not give away again before */
+	uint64_t commit_ms;         /* the last commit that came back */
+	uint64_t started_ms;
+	uint32_t cursor;            /* of the walk that refreshes records */
+	uint32_t unfinished;        /* connections PROBING, WAITING or UNREADY */
+	struct node_takeover last;
+	struct node_counts counts;
+
+	struct event *tick_event;
+	struct event *probe_event;
+};
+
+/* Runs until it is told to stop. 0 or negative errno after one line in the log. */
+int node_run(struct conf *conf, int ready_fd);
+void node_stop(struct node *n);
+
+/* CLOCK_BOOTTIME */
+uint64_t node_now_ns(void);
+
+/* ---- serve.c: what an owner does for the applications ---- */
+
+extern const struct apps_ops serve_ops; /* arg: struct node */
+/* From the ring. */
+int serve_event(void *arg, void *data, size_t len);
+void serve_committed(struct node *n, uint64_t ticket);
+/* Puts the record of a connection, with what its slot says now; tried again later where it cannot be
+ * put. */
+void serve_put(struct node *n, struct conn *c);
+/* Now and then: records that could not be put, or whose connection has moved on; slots that are over. */
+void serve_tick(struct node *n, uint64_t now_ms);
+/* The slot of a connection that is over goes back; its record too. */
+void serve_finish(struct node *n, struct conn *c);
+/* Takes all that is guarded out of the data plane and tells the applications. */
+void serve_abandon(struct node *n);
+
+/* ---- takeover.c: becoming the owner ---- */
+
+void takeover_begin(struct node *n);
+/* The peer of a connection in mode PROBING has answered. */
+void takeover_probed(struct node *n, struct conn *c);
+/* A connection of another node that carried nothing yet. */
+void takeover_fresh(struct node *n, const struct guard_event *e);
+/* An application has come, or a member of a bundle is there. */
+void takeover_deliver(struct node *n);
+void takeover_ready(struct node *n, struct conn *c, uint32_t protocol);
+/* Sends the probes that are due; returns ms until the next, 0: none. */
+uint32_t takeover_probe(struct node *n, uint64_t now_ms);
+/* The application of these connections died here and they go on here. */
+void takeover_again(struct node *n, struct conn *c);
+
+/* ---- node_status.c ---- */
+
+#include <jansson.h>
+json_t *node_status(struct node *n);
+json_t *node_connections(struct node *n);
+
+#endif
