@@ -3,7 +3,11 @@
  * What libholdfast and the daemon say to each other: a Unix socket of type
  * SOCK_SEQPACKET, RUN_DIR/NAME.app, a message a packet, the host's byte order.
  * Every message starts with struct app_header; its length is exactly what the
- * type says (tails included), or the daemon closes the connection.
+ * type says (tails included), padding is zero, or the daemon closes the connection.
+ *
+ * Requests are answered in the order in which they came, except APP_END, which may take
+ * until the store knows. What is said about a connection that is not (or no longer) the
+ * application's is ignored, or answered with -EPIPE: APP_MOVED may be on its way.
  */
 #ifndef HOLDFAST_APP_H
 #define HOLDFAST_APP_H
@@ -16,30 +20,35 @@
 
 enum app_type {
 	/* application to daemon */
-	APP_HELLO = 1,  /* app_hello; answered by APP_WELCOME or APP_REFUSED */
-	APP_LISTEN,     /* app_listen + SCM_RIGHTS: the socket; answered by APP_DONE */
-	APP_GUARD,      /* app_guard; answered by APP_DONE, `conn` is the daemon's number */
-	APP_DATAGRAM,   /* app_datagram + SCM_RIGHTS: the socket; answered by APP_DONE */
-	APP_BUNDLE,     /* app_bundle; answered by APP_DONE, `value` is the bundle */
-	APP_COMMIT,     /* app_commit + protocols; answered by APP_COMMITTED */
-	APP_READY,      /* app_ready; no answer */
-	APP_END,        /* app_end; answered by APP_DONE, so that close(2) comes after it */
-	APP_FORGET,     /* app_end; no answer */
+	APP_HELLO = 1, /* app_hello; answered by APP_WELCOME; or APP_DONE with an error, and EOF */
+	APP_LISTEN,    /* app_listen + SCM_RIGHTS: the socket; answered by APP_DONE */
+	APP_GUARD,     /* app_guard; answered by APP_DONE, `conn` is the daemon's number */
+	APP_DATAGRAM,  /* app_datagram + SCM_RIGHTS: the socket; answered by APP_DONE */
+	APP_BUNDLE,    /* app_bundle; answered by APP_DONE, `value` is the bundle */
+	APP_COMMIT,    /* app_commit + protocols; answered by APP_COMMITTED */
+	APP_READY,     /* app_ready; no answer */
+	APP_END,       /* app_end; answered by APP_DONE, so that close(2) comes after it */
+	APP_FORGET,    /* app_end; no answer */
 	/* daemon to application */
-	APP_WELCOME,    /* app_welcome */
-	APP_DONE,       /* app_done */
-	APP_COMMITTED,  /* app_committed */
-	APP_RESTORED,   /* app_restored + protocols, + SCM_RIGHTS: the descriptor */
-	APP_MOVED,      /* app_end */
-	APP_ROLE,       /* app_role */
+	APP_WELCOME, /* app_welcome */
+	APP_DONE,    /* app_done; unasked, serial 0: a commit of `conn` was refused, with `error` */
+	APP_COMMITTED, /* app_committed */
+	APP_RESTORED,  /* app_restored + protocols, + SCM_RIGHTS: the descriptor */
+	APP_MOVED,     /* app_end */
+	APP_ROLE,      /* app_role */
 };
 
 struct app_header {
 	__u32 type;   /* enum app_type */
 	__u32 len;    /* of the whole message, this header included */
 	__u32 serial; /* of a request; its answer repeats it */
-	__u32 conn;   /* daemon's number of a connection, 0: none */
+	__u32 conn;   /* daemon's handle of a connection, 0: none */
 };
+
+/* The low bits of a handle are its index, of which an application has one connection at a time; the
+ * others tell it from earlier ones of that index, about which messages may still be on their way.
+ */
+#define APP_CONN_INDEX (APP_CONNS_MAX - 1)
 
 struct app_hello {
 	struct app_header h;
@@ -138,5 +147,19 @@ struct app_role {
 	__u32 role;
 	__u32 pad;
 };
+
+static_assert(sizeof(struct app_header) == 16, "layout");
+static_assert(sizeof(struct app_hello) == 56, "layout");
+static_assert(sizeof(struct app_welcome) == 56, "layout");
+static_assert(sizeof(struct app_guard) == 56, "layout");
+static_assert(sizeof(struct app_datagram) == 40, "layout");
+static_assert(sizeof(struct app_bundle) == 24, "layout");
+static_assert(sizeof(struct app_commit) == 40, "layout");
+static_assert(sizeof(struct app_protocol) == 16, "layout");
+static_assert(sizeof(struct app_ready) == 24, "layout");
+static_assert(sizeof(struct app_done) == 168, "layout");
+static_assert(sizeof(struct app_committed) == 24, "layout");
+static_assert(sizeof(struct app_restored) == 128, "layout");
+static_assert(sizeof(struct app_role) == 24, "layout");
 
 #endif
