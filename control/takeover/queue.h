@@ -35,8 +35,8 @@ struct queue {
 void queue_init(struct queue *q);
 void queue_fini(struct queue *q); /* forgets everything; may be used again after queue_init() */
 
-/* Takes its own reference. 0, -ENOBUFS (`bytes` would exceed `max`; superseding is always allowed),
- * -ENOMEM. */
+/* Takes its own reference. 0, -ENOBUFS (`bytes` would exceed `max`; what supersedes and is no
+ * longer may come in all the same), -ENOMEM. */
 int queue_put(struct queue *q, struct parcel *p, size_t max, uint64_t *ret_ticket);
 
 /* Makes a batch of the oldest that wait, at least one, at most `max` bytes. None may be under way.
