@@ -22,6 +22,7 @@ struct event;
 struct event_base;
 struct load;
 struct netlink;
+struct points;
 struct ring_buffer;
 struct segment_sender;
 
@@ -40,10 +41,10 @@ struct node_takeover {
 
 struct node_counts {
 	uint64_t opened;
-	uint64_t commits;  /* gates raised */
-	uint64_t pushed;   /* acknowledgements that the daemon sent after a commit */
+	uint64_t commits; /* gates raised */
+	uint64_t pushed;  /* acknowledgements that the daemon sent after a commit */
 	uint64_t takeovers;
-	uint64_t handed;   /* given away in order */
+	uint64_t handed; /* given away in order */
 	uint64_t restored;
 	uint64_t lost;
 	uint64_t probes;
@@ -66,6 +67,7 @@ struct node {
 	struct conns *conns;
 	struct commits *commits;
 	struct embryos *embryos;
+	struct points *points;
 	struct load *load;
 	uint32_t ifindex;
 
@@ -73,13 +75,13 @@ struct node {
 	bool owner;                 /* we act as one */
 	bool opened;                /* the gates are open because commits cannot be made */
 	bool stopping;
-	uint32_t role;              /* enum hf_role_now */
-	uint64_t claim_ms;          /* ask for the ownership then; 0: not */
-	uint64_t overload_ms;       /* do not give away again before */
-	uint64_t commit_ms;         /* the last commit that came back */
+	uint32_t role;        /* enum hf_role_now */
+	uint64_t claim_ms;    /* ask for the ownership then; 0: not */
+	uint64_t overload_ms; /* do not give away again before */
+	uint64_t commit_ms;   /* the last commit that came back */
 	uint64_t started_ms;
-	uint32_t cursor;            /* of the walk that refreshes records */
-	uint32_t unfinished;        /* connections PROBING, WAITING or UNREADY */
+	uint32_t cursor;     /* of the walk that refreshes records */
+	uint32_t unfinished; /* connections PROBING, WAITING or UNREADY */
 	struct node_takeover last;
 	struct node_counts counts;
 
@@ -91,6 +93,16 @@ struct node {
 int node_run(struct conf *conf, int ready_fd);
 void node_stop(struct node *n);
 
+/* The group can go on here no longer: it goes to a standby that has everything; where there is
+ * none, to the next application here. */
+void node_fail_over(struct node *n, const char *why);
+
+/* Gives the group to that node (NULL: any that can), in order. 0, -EPERM (not the owner),
+ * -ENOTCONN, -EAGAIN (it is not synced). */
+int node_hand(struct node *n, const char *to);
+/* Probes are due. */
+void node_probe_soon(struct node *n);
+
 /* CLOCK_BOOTTIME */
 uint64_t node_now_ns(void);
 
@@ -100,10 +112,13 @@ extern const struct apps_ops serve_ops; /* arg: struct node */
 /* From the ring. */
 int serve_event(void *arg, void *data, size_t len);
 void serve_committed(struct node *n, uint64_t ticket);
-/* Puts the record of a connection, with what its slot says now; tried again later where it cannot be
- * put. */
+/* Fills the record of a connection that begins: its service, and the id that its handshake had. */
+void serve_name(struct node *n, struct conn *c, const struct guard_facts *f);
+/* Puts the record of a connection, with what its slot says now; tried again later where it cannot
+ * be put. */
 void serve_put(struct node *n, struct conn *c);
-/* Now and then: records that could not be put, or whose connection has moved on; slots that are over. */
+/* Now and then: records that could not be put, or whose connection has moved on; slots that are
+ * over. */
 void serve_tick(struct node *n, uint64_t now_ms);
 /* The slot of a connection that is over goes back; its record too. */
 void serve_finish(struct node *n, struct conn *c);

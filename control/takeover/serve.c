@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The owner's work: connections come, applications commit, gates rise, connections end. */
+#include <arpa/inet.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/addr.h"
+#include "control/clock.h"
+#include "control/log.h"
+#include "control/takeover/commit.h"
+#include "control/takeover/embryo.h"
+#include "control/takeover/node.h"
+#include "control/takeover/point.h"
+#include "control/takeover/restore.h"
+#include "control/takeover/segment.h"
+
+#define PUSH_BATCH    64
+#define ENDING_MS     10000u /* the peer may still send its FIN again */
+#define REFRESH_NS    100000000ull
+#define REFRESH_BATCH 2000u /* slots looked at in one tick */
+
+static struct guard_slot *slot_of(const struct node *n, const struct conn *c)
+{
+	return c->slot == CONN_NO_SLOT ? NULL : &n->slots[c->slot];
+}
+
+static uint64_t new_id(void)
+{
+	uint64_t id = 0;
+
+	while (!id)
+		if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+			id = 0;
+	return id;
+}
+
+static uint64_t wall_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- records ------------------------------------------------------------ */
+
+static void stamp(const struct node *n, struct record *r)
+{
+	memcpy(r->node, n->conf->id, sizeof(r->node));
+	r->epoch = n->status.epoch;
+	r->time_ms = wall_ms();
+}
+
+static void gather(const struct node *n, struct conn *c)
+{
+	const struct guard_slot *s = slot_of(n, c);
+	struct record *r = &c->record;
+
+	stamp(n, r);
+	if (!s)
+		return;
+	r->in_acked = s->in_acked;
+	r->in_edge = s->in_edge;
+	r->out_max = s->out_max;
+	r->out_acked = s->out_acked;
+	r->tsval = s->tsval;
+	r->peer_tsval = s->peer_tsval;
+	r->peer_window = s->peer_window;
+}
+
+static void answer_end(struct node *n, struct conn *c)
+{
+	struct guard_slot *s = slot_of(n, c);
+
+	c->answer_end = false;
+	if (s)
+		s->flags |= GUARD_END_ALLOWED;
+	if (c->app)
+		app_ended(c->app, c->number);
+}
+
+void serve_put(struct node *n, struct conn *c)
+{
+	struct commit q = {
+		.app_ticket = c->pending_ticket,
+		.in_commit = c->pending_commit,
+		.conn = c->number,
+		.serial = c->serial,
+		.end = c->answer_end,
+	};
+
+	gather(n, c);
+	c->dirty = store_put(n->store, &c->record, &q.ticket) || !commits_push(n->commits, &q);
+}
+
+/* An acknowledgement that the kernel wanted to send and the gate held: nobody sends it now but us.
+ */
+static bool wants_push(const struct guard_slot *s)
+{
+	uint64_t ack = s->in_next < s->in_commit ? s->in_next : s->in_commit;
+
+	return s->mode == GUARD_ACTIVE && ack > s->in_acked;
+}
+
+static void fill_push(const struct guard_slot *s, struct segment *g)
+{
+	*g = (struct segment){
+		.facts = &s->facts,
+		.seq = s->out_max,
+		.ack = s->in_next < s->in_commit ? s->in_next : s->in_commit,
+		.edge = s->in_edge,
+		.tsval = s->tsval,
+		.tsecr = s->peer_tsval,
+	};
+}
+
+static void push(struct node *n, const struct segment *list, size_t count)
+{
+	if (!count)
+		return;
+	n->counts.pushed += count;
+	segment_send(n->sender, list, count);
+}
+
+void serve_committed(struct node *n, uint64_t ticket)
+{
+	struct segment list[PUSH_BATCH];
+	struct commit q;
+	size_t count = 0;
+
+	n->commit_ms = clock_ms();
+	while (commits_pop(n->commits, ticket, &q)) {
+		struct conn *c = conns_by_number(n->conns, q.conn);
+		struct guard_slot *s;
+
+		if (!c || c->serial != q.serial)
+			continue;
+		s = slot_of(n, c);
+		if (s && q.in_commit > s->in_commit) {
+			__atomic_store_n(&s->in_commit, q.in_commit, __ATOMIC_RELEASE);
+			n->counts.commits++;
+			if (wants_push(s)) {
+				fill_push(s, &list[count++]);
+				if (count == PUSH_BATCH) {
+					push(n, list, count);
+					count = 0;
+				}
+			}
+		}
+		if (q.end && c->answer_end)
+			answer_end(n, c);
+		if (c->app && q.app_ticket)
+			app_committed(c->app, c->number, q.app_ticket);
+	}
+	push(n, list, count);
+}
+
+/* ---- the end of a connection --------------------------------------------- */
+
+void serve_finish(struct node *n, struct conn *c)
+{
+	uint64_t ticket;
+
+	if (c->slot != CONN_NO_SLOT) {
+		guard_release(n->guard, c->slot);
+		conns_drop_slot(n->conns, c);
+	}
+	if (n->owner && c->record.id) {
+		store_delete(n->store, c->record.id, &ticket);
+		c->record.id = 0;
+	}
+	if (!c->app)
+		conns_remove(n->conns, c);
+}
+
+/* ---- what the data plane tells ------------------------------------------- */
+
+static void on_embryo(struct node *n, const struct guard_event *e)
+{
+	struct record r = {
+		.id = new_id(),
+		.proto = IPPROTO_TCP,
+		.flags = RECORD_EMBRYO,
+		.facts = e->facts,
+		.tsval = e->facts.tsval,
+		.peer_tsval = e->facts.peer_tsval,
+	};
+	uint64_t forgotten, ticket;
+
+	stamp(n, &r);
+	if (store_put(n->store, &r, &ticket))
+		return;
+	embryos_add(n->embryos, &e->facts, r.id, clock_ms(), &forgotten);
+	if (forgotten)
+		store_delete(n->store, forgotten, &ticket);
+}
+
+void serve_name(struct node *n, struct conn *c, const struct guard_facts *f)
+{
+	const char *service = points_service(n->points, &f->key);
+
+	c->record.id = embryos_take(n->embryos, f);
+	if (!c->record.id)
+		c->record.id = new_id();
+	c->record.proto = IPPROTO_TCP;
+	c->record.facts = *f;
+	snprintf(c->record.service, sizeof(c->record.service), "%s", service ? service : "");
+}
+
+static void on_opened(struct node *n, const struct guard_event *e)
+{
+	struct conn *c;
+
+	if (conns_by_slot(n->conns, e->slot))
+		return;
+	c = conns_add(n->conns, e->slot);
+	if (!c) {
+		log_error("a connection cannot be recorded: out of memory");
+		guard_release(n->guard, e->slot);
+		return;
+	}
+	n->counts.opened++;
+	serve_name(n, c, &e->facts);
+	serve_put(n, c);
+}
+
+static void on_ended(struct node *n, struct conn *c)
+{
+	const struct guard_slot *s = slot_of(n, c);
+
+	if (!s)
+		return;
+	if (s->ended & GUARD_ENDED_PEER_RST) {
+		serve_finish(n, c);
+	} else if ((s->ended & GUARD_ENDED_OUT_ACKED) && !c->ending) {
+		c->ending = true;
+		c->due_ms = clock_ms() + ENDING_MS;
+	}
+}
+
+int serve_event(void *arg, void *data, size_t len)
+{
+	const struct guard_event *e = data;
+	struct node *n = arg;
+	struct conn *c;
+
+	if (len < sizeof(*e) || !n->owner)
+		return 0;
+	c = conns_by_slot(n->conns, e->slot);
+	switch (e->type) {
+	case GUARD_EVENT_EMBRYO:
+		on_embryo(n, e);
+		break;
+	case GUARD_EVENT_OPENED:
+		on_opened(n, e);
+		break;
+	case GUARD_EVENT_FRESH:
+		takeover_fresh(n, e);
+		break;
+	case GUARD_EVENT_PROBED:
+		if (c)
+			takeover_probed(n, c);
+		break;
+	case GUARD_EVENT_ENDED:
+		if (c)
+			on_ended(n, c);
+		break;
+	case GUARD_EVENT_FULL:
+		log_warning("every slot is taken: new connections are refused; raise "
+			    "max-connections, or see 'holdfast takeover connections'");
+		break;
+	}
+	return 0;
+}
+
+/* ---- what applications ask ------------------------------------------------ */
+
+static void say(struct app_why *why, const char *text)
+{
+	snprintf(why->text, sizeof(why->text), "%s", text);
+}
+
+static void on_hello(void *arg, struct app *a)
+{
+	(void)a;
+	takeover_deliver(arg);
+}
+
+static int name_of(int fd, struct hf_addr *addr, __be16 *port)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	uint16_t host_port;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len))
+		return -errno;
+	if (addr_from_sockaddr((struct sockaddr *)&sa, addr, &host_port) || !host_port)
+		return -EINVAL;
+	*port = htons(host_port);
+	return 0;
+}
+
+static int on_listen(void *arg, struct app *a, int fd, struct app_why *why)
+{
+	struct node *n = arg;
+	struct hf_addr addr;
+	__be16 port;
+	int type = 0, only = 1, ret;
+	socklen_t len = sizeof(type);
+
+	ret = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ? -errno : name_of(fd, &addr, &port);
+	if (!ret && !addr_is_v4(&addr) && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len))
+		only = 1;
+	close(fd);
+	if (ret || type != SOCK_STREAM) {
+		say(why, "the socket is no bound TCP socket");
+		return -EINVAL;
+	}
+	ret = points_add(n->points, &addr, port, !only, app_service(a));
+	if (ret == -EADDRNOTAVAIL)
+		say(why, "the socket's address is none of 'address' in [takeover]");
+	else if (ret == -EADDRINUSE)
+		say(why, "another service guards it");
+	else if (ret)
+		say(why, strerror(-ret));
+	return ret;
+}
+
+static struct conn *owned(struct node *n, uint32_t number)
+{
+	return n->owner ? conns_by_number(n->conns, number) : NULL;
+}
+
+static int on_guard(void *arg, struct app *a, const struct guard_key *key, uint32_t *ret_conn,
+		    uint64_t *ret_received, struct app_why *why)
+{
+	struct node *n = arg;
+	struct conn *c;
+	uint32_t slot;
+
+	if (!n->owner) {
+		say(why, "this node does not serve now");
+		return -EPIPE;
+	}
+	/* the event of its opening may still be in the ring */
+	ring_buffer__consume(n->ring);
+	c = guard_find(n->guard, key, &slot) ? NULL : conns_by_slot(n->conns, slot);
+	if (!c) {
+		say(why,
+		    "there is no record of it: it was accepted before hf_listen(), or has ended");
+		return -ENOENT;
+	}
+	if (c->app && c->app != a) {
+		say(why, "another application has it");
+		return -EADDRINUSE;
+	}
+	c->app = a;
+	if (c->state == CONN_ORPHAN)
+		c->state = CONN_SERVING;
+	*ret_conn = c->number;
+	*ret_received = n->slots[slot].in_commit;
+	snprintf(c->record.service, sizeof(c->record.service), "%s", app_service(a));
+	return 0;
+}
+
+static bool is_multicast(const struct hf_addr *a)
+{
+	return addr_is_v4(a) ? (a->b[12] & 0xf0) == 0xe0 : a->b[0] == 0xff;
+}
+
+static int on_datagram(void *arg, struct app *a, int fd, const struct hf_addr *peer,
+		       __be16 peer_port, uint32_t *ret_conn, struct app_why *why)
+{
+	struct node *n = arg;
+	struct guard_key key = {.peer = *peer, .peer_port = peer_port};
+	int ret = name_of(fd, &key.local, &key.local_port), ttl = 0;
+	socklen_t len = sizeof(ttl);
+	bool multicast = is_multicast(peer), v4 = addr_is_v4(peer);
+	struct conn *c;
+
+	if (getsockopt(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6,
+		       v4 ? (multicast ? IP_MULTICAST_TTL : IP_TTL)
+			  : (multicast ? IPV6_MULTICAST_HOPS : IPV6_UNICAST_HOPS),
+		       &ttl, &len))
+		ttl = 0;
+	close(fd);
+	if (ret) {
+		say(why, "the socket is not bound to an address and a port");
+		return ret;
+	}
+	if (!n->owner) {
+		say(why, "this node does not serve now");
+		return -EPIPE;
+	}
+	c = conns_add(n->conns, CONN_NO_SLOT);
+	if (!c) {
+		say(why, "no room for another connection");
+		return -ENOBUFS;
+	}
+	c->app = a;
+	c->record.id = new_id();
+	c->record.proto = IPPROTO_UDP;
+	c->record.flags = RECORD_CHECKPOINT;
+	c->record.facts.key = key;
+	c->record.ttl = ttl > 0 && ttl < 256 ? ttl : 0;
+	snprintf(c->record.service, sizeof(c->record.service), "%s", app_service(a));
+	serve_put(n, c);
+	*ret_conn = c->number;
+	return 0;
+}
+
+static unsigned int members(const struct node *n, uint64_t bundle, unsigned int *ret_next)
+{
+	uint32_t cursor = 0;
+	unsigned int count = 0;
+	struct conn *c;
+
+	*ret_next = 0;
+	while ((c = conns_next(n->conns, &cursor)))
+		if (c->record.bundle == bundle) {
+			count++;
+			if (c->record.member >= *ret_next)
+				*ret_next = c->record.member + 1u;
+		}
+	return count;
+}
+
+static int on_bundle(void *arg, struct app *a, uint32_t conn, uint64_t *bundle, struct app_why *why)
+{
+	struct node *n = arg;
+	struct conn *c = owned(n, conn);
+	unsigned int next, count;
+
+	(void)a;
+	if (!c) {
+		say(why, "the connection has moved or is over");
+		return -EPIPE;
+	}
+	if (c->record.bundle) {
+		say(why, "it is in a bundle already");
+		return -EALREADY;
+	}
+	if (!*bundle)
+		*bundle = new_id();
+	count = members(n, *bundle, &next);
+	if (count >= HF_BUNDLE_MAX) {
+		say(why, "the bundle is full");
+		return -ENOSPC;
+	}
+	c->record.bundle = *bundle;
+	c->record.member = next;
+	serve_put(n, c);
+	return 0;
+}
+
+static int on_commit(void *arg, struct app *a, uint32_t conn, uint64_t ticket, uint64_t received,
+		     uint32_t flags, const struct record_protocol *p, size_t count)
+{
+	struct node *n = arg;
+	struct conn *c = owned(n, conn);
+	const struct guard_slot *s;
+	uint64_t in_commit = received + (flags & APP_COMMIT_END ? 1 : 0);
+
+	(void)a;
+	if (!c)
+		return 0; /* it has moved, and the application will hear so */
+	s = slot_of(n, c);
+	if (s && (in_commit < c->record.in_commit || in_commit > s->in_max)) {
+		n->counts.refused_commits++;
+		log_warning(
+			"%s: a commit of %llu bytes is refused: %llu are committed, %llu have come",
+			c->record.service, (unsigned long long)in_commit,
+			(unsigned long long)c->record.in_commit, (unsigned long long)s->in_max);
+		return -ERANGE;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (record_set_protocol(&c->record, p[i].protocol, p[i].object, p[i].object_len,
+					p[i].object_start, p[i].data, p[i].data_len))
+			return -ENOBUFS;
+	c->record.flags |= RECORD_CHECKPOINT;
+	if (flags & APP_COMMIT_END)
+		c->record.flags |= RECORD_PEER_ENDED;
+	c->record.in_commit = in_commit;
+	c->pending_ticket = ticket;
+	c->pending_commit = in_commit;
+	serve_put(n, c);
+	return 0;
+}
+
+static void on_ready(void *arg, struct app *a, uint32_t conn, uint32_t protocol)
+{
+	struct node *n = arg;
+	struct conn *c = owned(n, conn);
+
+	(void)a;
+	if (c)
+		takeover_ready(n, c, protocol);
+}
+
+/* Answered when the record that says so is committed: a standby that does not know of the end would
+ * take our FIN for a byte of data. */
+static int on_end(void *arg, struct app *a, uint32_t conn, struct app_why *why)
+{
+	struct node *n = arg;
+	struct conn *c = owned(n, conn);
+
+	(void)a;
+	(void)why;
+	if (!c || (c->slot == CONN_NO_SLOT && c->record.proto == IPPROTO_TCP))
+		return 0; /* moved, or the peer has ended it: nothing to allow */
+	c->record.flags |= RECORD_END_ALLOWED;
+	c->answer_end = true;
+	serve_put(n, c);
+	return -EINPROGRESS;
+}
+
+static void on_forget(void *arg, struct app *a, uint32_t conn)
+{
+	struct node *n = arg;
+	struct conn *c = conns_by_number(n->conns, conn);
+
+	(void)a;
+	if (!c)
+		return;
+	c->app = NULL;
+	if (c->slot == CONN_NO_SLOT)
+		serve_finish(n, c);
+}
+
+static void on_gone(void *arg, struct app *a, const char *why)
+{
+	struct node *n = arg;
+	uint32_t cursor = 0, live = 0;
+	struct conn *c;
+
+	while ((c = conns_next(n->conns, &cursor))) {
+		if (c->app != a)
+			continue;
+		c->app = NULL;
+		c->answer_end = false;
+		if (c->slot == CONN_NO_SLOT && c->record.proto == IPPROTO_TCP) {
+			conns_remove(n->conns, c);
+			continue;
+		}
+		if (c->record.flags & RECORD_END_ALLOWED)
+			continue;
+		/* nothing of a dying process may reach its peers */
+		if (c->slot != CONN_NO_SLOT)
+			n->slots[c->slot].mode = GUARD_FROZEN;
+		c->state = CONN_ORPHAN;
+		live++;
+	}
+	if (!n->owner || n->stopping)
+		return;
+	if (live)
+		log_warning("application '%s' (pid %u) is gone with %u connections: %s",
+			    app_service(a), app_pid(a), live, why);
+	if (live)
+		node_fail_over(n, "its application is gone");
+}
+
+const struct apps_ops serve_ops = {
+	.hello = on_hello,
+	.listen = on_listen,
+	.guard = on_guard,
+	.datagram = on_datagram,
+	.bundle = on_bundle,
+	.commit = on_commit,
+	.ready = on_ready,
+	.end = on_end,
+	.forget = on_forget,
+	.gone = on_gone,
+};
+
+/* ---- now and then ---------------------------------------------------------- */
+
+/* The standby needs to know roughly how much was sent, to tell a plausible acknowledgement from
+ * another. */
+static bool moved_on(const struct conn *c, const struct guard_slot *s)
+{
+	return c->state == CONN_SERVING && s->out_max != c->record.out_max;
+}
+
+void serve_tick(struct node *n, uint64_t now_ms)
+{
+	uint64_t id, ticket;
+	struct conn *c;
+
+	while ((id = embryos_expire(n->embryos, now_ms)))
+		store_delete(n->store, id, &ticket);
+	for (unsigned int i = 0; i < REFRESH_BATCH; i++) {
+		const struct guard_slot *s;
+
+		c = conns_next(n->conns, &n->cursor);
+		if (!c) {
+			n->cursor = 0;
+			break;
+		}
+		s = slot_of(n, c);
+		if (c->ending &&
+		    (now_ms >= c->due_ms || (s && s->in_fin != ~0ull && s->in_next > s->in_fin)))
+			serve_finish(n, c);
+		else if (c->dirty || (s && moved_on(c, s)))
+			serve_put(n, c);
+	}
+}
+
+void serve_abandon(struct node *n)
+{
+	uint32_t cursor = 0;
+	char why[160];
+	struct conn *c;
+
+	while ((c = conns_next(n->conns, &cursor))) {
+		if (c->app)
+			app_moved(c->app, c->number);
+		c->app = NULL;
+		if (c->slot != CONN_NO_SLOT) {
+			/* what the application leaves open, or its orphan, must not speak again
+			 * should this node own the address later */
+			restore_clear(&n->slots[c->slot].facts.key, why, sizeof(why));
+			guard_release(n->guard, c->slot);
+			conns_drop_slot(n->conns, c);
+		}
+		conns_remove(n->conns, c);
+	}
+	guard_embryos_clear(n->guard);
+	commits_clear(n->commits);
+	embryos_clear(n->embryos);
+	n->unfinished = 0;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Becoming the owner: every record gets a slot that lets nothing through, its peer is asked for the
+ * byte that it expects next (T2), the socket is made again, the application gets it, and when all
+ * of its protocols have said ready, traffic passes (T3).
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/clock.h"
+#include "control/log.h"
+#include "control/takeover/announce.h"
+#include "control/takeover/embryo.h"
+#include "control/takeover/node.h"
+#include "control/takeover/restore.h"
+#include "control/takeover/segment.h"
+
+#define PROBE_FIRST_MS   20u
+#define PROBE_LAST_MS    1000u
+#define PROBE_GIVE_UP_MS 120000u
+#define PROBE_BATCH      256
+/* How far a peer's acknowledgement may lie beyond what the record says was sent: what could leave
+ * between two of a record's refreshments. */
+#define FOREIGN_BYTES (256u << 20)
+/* Unknown segments after a takeover: a record may still be on its way to its slot, and a RST would
+ * end what another node's connection was. */
+#define UNKNOWN_NS 30000000000ull
+/* Above the last timestamp we know of: of what left after the record was written. */
+#define TS_AHEAD_MS 1000u
+
+static uint32_t timestamp(const struct record *r)
+{
+	struct timespec t;
+	uint64_t now;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	now = (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return r->tsval + TS_AHEAD_MS + (now > r->time_ms ? (uint32_t)(now - r->time_ms) : 0);
+}
+
+/* ---- slots --------------------------------------------------------------- */
+
+static void fill_slot(struct guard_slot *s, const struct record *r)
+{
+	s->in_commit = r->in_commit;
+	s->facts = r->facts;
+	s->flags = r->flags & RECORD_END_ALLOWED ? GUARD_END_ALLOWED : 0;
+	s->out_foreign = (r->out_max > r->out_acked ? r->out_max : r->out_acked) + FOREIGN_BYTES;
+	s->out_max = r->out_acked;
+	s->in_next = s->in_acked = r->in_commit;
+	s->in_edge = r->in_edge;
+	s->tsval = timestamp(r);
+	s->out_acked = r->out_acked;
+	s->in_max = r->in_commit;
+	s->in_fin = r->flags & RECORD_PEER_ENDED ? r->in_commit - 1 : ~0ull;
+	s->peer_tsval = r->peer_tsval;
+	s->peer_window = r->peer_window;
+}
+
+static int take_slot(struct node *n, const struct record *r, uint32_t *ret)
+{
+	int err = guard_take(n->guard, ret);
+	struct guard_slot *s;
+
+	if (err)
+		return err;
+	s = &n->slots[*ret];
+	fill_slot(s, r);
+	__atomic_store_n(&s->mode, GUARD_PROBING, __ATOMIC_RELEASE);
+	err = guard_publish(n->guard, *ret);
+	if (err)
+		guard_release(n->guard, *ret);
+	return err;
+}
+
+static void start_probe(struct node *n, struct conn *c)
+{
+	c->state = CONN_PROBING;
+	c->asked_ns = node_now_ns();
+	c->wait_ms = PROBE_FIRST_MS;
+	c->due_ms = 0;
+	n->unfinished++;
+}
+
+static void give_up(struct node *n, struct conn *c, const char *why)
+{
+	log_warning("connection %016" PRIx64 " of '%s' is lost: %s", c->record.id,
+		    c->record.service, why);
+	n->last.lost++;
+	n->counts.lost++;
+	n->unfinished--;
+	serve_finish(n, c);
+}
+
+struct begin {
+	struct node *n;
+	uint32_t failed;
+};
+
+static bool adopt(void *arg, const struct record *r)
+{
+	struct begin *b = arg;
+	struct node *n = b->n;
+	uint32_t slot = CONN_NO_SLOT;
+	struct conn *c;
+
+	if (r->flags & RECORD_EMBRYO) {
+		uint64_t forgotten, ticket;
+
+		guard_embryo(n->guard, &r->facts);
+		embryos_add(n->embryos, &r->facts, r->id, clock_ms(), &forgotten);
+		if (forgotten)
+			store_delete(n->store, forgotten, &ticket);
+		return true;
+	}
+	n->last.records++;
+	if (r->proto == IPPROTO_TCP && take_slot(n, r, &slot)) {
+		b->failed++;
+		return true;
+	}
+	c = conns_add(n->conns, slot);
+	if (!c || record_copy(r, &c->record)) {
+		if (c)
+			conns_remove(n->conns, c);
+		if (slot != CONN_NO_SLOT)
+			guard_release(n->guard, slot);
+		b->failed++;
+		return true;
+	}
+	if (r->proto == IPPROTO_TCP) {
+		start_probe(n, c);
+	} else {
+		c->state = CONN_WAITING;
+		n->unfinished++;
+	}
+	return true;
+}
+
+void takeover_begin(struct node *n)
+{
+	const struct conf_takeover *t = &n->conf->takeover;
+	struct begin b = {.n = n};
+
+	memset(&n->last, 0, sizeof(n->last));
+	n->last.began_ns = node_now_ns();
+	n->fence->unknown_until_ns = n->last.began_ns + UNKNOWN_NS;
+	store_each(n->store, adopt, &b);
+	if (n->last.records)
+		n->counts.takeovers++;
+	n->last.lost += b.failed;
+	n->counts.lost += b.failed;
+	if (b.failed)
+		log_error("%u connections cannot go on here: no slot or no memory for them; raise "
+			  "max-connections",
+			  b.failed);
+	for (size_t i = 0; i < t->address_count; i++)
+		announce_send(n->announcer, n->ifindex, &t->addresses[i].addr);
+	n->last.announced_ns = node_now_ns();
+	log_info("owner of '%s', epoch %u: %u connections to take over", t->group, n->status.epoch,
+		 n->last.records);
+	takeover_probe(n, clock_ms());
+	takeover_deliver(n);
+}
+
+/* ---- probes ---------------------------------------------------------------- */
+
+static void fill_probe(struct node *n, struct conn *c, struct segment *g)
+{
+	struct guard_slot *s = &n->slots[c->slot];
+
+	s->tsval++;
+	*g = (struct segment){
+		.facts = &s->facts,
+		.seq = s->out_acked -
+		       1, /* an old octet: it is answered with what is expected next */
+		.ack = s->in_commit,
+		.edge = s->in_edge,
+		.tsval = s->tsval,
+		.tsecr = s->peer_tsval,
+		.octets = 1,
+	};
+}
+
+uint32_t takeover_probe(struct node *n, uint64_t now_ms)
+{
+	struct segment list[PROBE_BATCH];
+	uint64_t now_ns = node_now_ns();
+	uint32_t cursor = 0, next = 0;
+	size_t count = 0;
+	struct conn *c;
+
+	if (!n->unfinished)
+		return 0;
+	while ((c = conns_next(n->conns, &cursor))) {
+		if (c->state != CONN_PROBING || c->slot == CONN_NO_SLOT)
+			continue;
+		if (now_ns - c->asked_ns > PROBE_GIVE_UP_MS * 1000000ull) {
+			give_up(n, c, "its peer did not answer");
+			continue;
+		}
+		if (now_ms >= c->due_ms) {
+			fill_probe(n, c, &list[count++]);
+			c->due_ms = now_ms + c->wait_ms;
+			c->wait_ms =
+				2 * c->wait_ms < PROBE_LAST_MS ? 2 * c->wait_ms : PROBE_LAST_MS;
+		}
+		if (!next || c->due_ms - now_ms < next)
+			next = c->due_ms - now_ms;
+		if (count == PROBE_BATCH) {
+			segment_send(n->sender, list, count);
+			n->counts.probes += count;
+			count = 0;
+		}
+	}
+	if (count)
+		segment_send(n->sender, list, count);
+	n->counts.probes += count;
+	return next;
+}
+
+/* ---- sockets ---------------------------------------------------------------- */
+
+static void deliver(struct node *n, struct conn *c);
+
+static int make(struct node *n, struct conn *c, char *why, size_t len)
+{
+	struct guard_slot *s = &n->slots[c->slot];
+	bool ended = c->record.flags & RECORD_PEER_ENDED;
+	struct restore_spec spec = {
+		.facts = &s->facts,
+		.in_next = s->in_commit - (ended ? 1 : 0),
+		.out_next = s->out_acked,
+		.in_edge = s->in_edge,
+		.tsval = s->tsval + 1,
+		.peer_tsval = s->peer_tsval,
+		.peer_window = s->peer_window,
+		.peer_ended = ended,
+	};
+	int ret = restore_tcp(&spec, &c->fd, why, len);
+
+	/* its orphan of an earlier life on this node */
+	if (ret == -EADDRINUSE && !restore_clear(&s->facts.key, why, len))
+		ret = restore_tcp(&spec, &c->fd, why, len);
+	return ret;
+}
+
+void takeover_probed(struct node *n, struct conn *c)
+{
+	struct guard_slot *s;
+	uint64_t began = node_now_ns();
+	char why[160];
+
+	if (c->state != CONN_PROBING)
+		return;
+	s = &n->slots[c->slot];
+	s->out_max = s->out_acked;
+	if (make(n, c, why, sizeof(why))) {
+		give_up(n, c, why);
+		return;
+	}
+	__atomic_store_n(&s->mode, GUARD_UNREADY, __ATOMIC_RELEASE);
+	c->record.out_acked = c->record.out_max = s->out_acked;
+	c->state = CONN_WAITING;
+	n->last.restored++;
+	n->counts.restored++;
+	n->last.restored_ns = node_now_ns();
+	n->last.restore_ns += n->last.restored_ns - began;
+	deliver(n, c);
+}
+
+/* Its peer has sent what the handshake allows: it was seen, so there is nothing to ask. */
+void takeover_fresh(struct node *n, const struct guard_event *e)
+{
+	struct conn *c = conns_add(n->conns, e->slot);
+
+	if (!c) {
+		guard_release(n->guard, e->slot);
+		return;
+	}
+	n->counts.opened++;
+	serve_name(n, c, &e->facts);
+	start_probe(n, c);
+	serve_put(n, c);
+	takeover_probed(n, c);
+}
+
+/* ---- applications ------------------------------------------------------------ */
+
+static bool complete(const struct node *n, const struct conn *c, unsigned int *ret_members)
+{
+	uint32_t cursor = 0;
+	struct conn *o;
+
+	*ret_members = 1;
+	if (!c->record.bundle)
+		return c->state == CONN_WAITING;
+	*ret_members = 0;
+	while ((o = conns_next(n->conns, &cursor))) {
+		if (o->record.bundle != c->record.bundle)
+			continue;
+		if (o->state != CONN_WAITING)
+			return false;
+		++*ret_members;
+	}
+	return true;
+}
+
+static int give(struct node *n, struct app *a, struct conn *c, unsigned int member,
+		unsigned int members)
+{
+	bool ended = c->record.flags & RECORD_PEER_ENDED;
+	struct app_restored m = {
+		.sent = c->record.out_acked,
+		.received = c->record.in_commit - (ended ? 1 : 0),
+		.bundle = c->record.bundle,
+		.member = member,
+		.members = members,
+		.flags = (c->record.flags & RECORD_CHECKPOINT ? 0 : APP_RESTORED_FRESH) |
+			 (ended ? APP_RESTORED_PEER_ENDED : 0),
+		.proto = c->record.proto,
+		.key = c->record.facts.key,
+	};
+	char why[160];
+	int fd = c->fd, ret;
+
+	if (c->record.proto == IPPROTO_UDP && fd < 0) {
+		ret = restore_udp(&c->record.facts.key, c->record.ttl, n->ifindex, &fd, why,
+				  sizeof(why));
+		if (ret) {
+			log_warning("a datagram socket of '%s' cannot be made again: %s",
+				    c->record.service, why);
+			return ret;
+		}
+	}
+	memcpy(m.from, c->record.node, sizeof(m.from));
+	c->fd = -1;
+	c->app = a;
+	c->ready = 0;
+	c->state = CONN_UNREADY;
+	return app_restored(a, c->number, &m, c->record.protocols, c->record.protocol_count, fd);
+}
+
+/* To its application, and with it the others of its bundle in their order: all or none. */
+static void deliver(struct node *n, struct conn *c)
+{
+	struct app *a = apps_find(n->apps, c->record.service);
+	unsigned int members, next = 0;
+
+	if (!a || !complete(n, c, &members))
+		return;
+	if (!c->record.bundle) {
+		if (give(n, a, c, 0, 1))
+			give_up(n, c, "its application does not take it");
+		return;
+	}
+	for (unsigned int i = 0; i < members; i++) {
+		struct conn *first = NULL, *o;
+		uint32_t cursor = 0;
+
+		while ((o = conns_next(n->conns, &cursor)))
+			if (o->record.bundle == c->record.bundle && o->record.member >= next &&
+			    (!first || o->record.member < first->record.member))
+				first = o;
+		if (!first)
+			return;
+		next = first->record.member + 1u;
+		if (give(n, a, first, i, members)) {
+			give_up(n, first, "its application does not take it");
+			return;
+		}
+	}
+}
+
+void takeover_deliver(struct node *n)
+{
+	uint32_t cursor = 0;
+	struct conn *c;
+
+	while (n->owner && (c = conns_next(n->conns, &cursor))) {
+		if (c->state == CONN_WAITING)
+			deliver(n, c);
+		else if (c->state == CONN_ORPHAN && apps_find(n->apps, c->record.service))
+			takeover_again(n, c);
+	}
+}
+
+static bool all_ready(const struct conn *c)
+{
+	uint32_t all = c->record.protocol_count ? (1u << c->record.protocol_count) - 1 : 1;
+
+	return (c->ready & all) == all;
+}
+
+static void go(struct node *n, struct conn *c)
+{
+	struct guard_slot *s;
+
+	c->state = CONN_SERVING;
+	n->unfinished--;
+	n->last.ready++;
+	n->last.ready_ns = node_now_ns();
+	if (c->slot != CONN_NO_SLOT) {
+		s = &n->slots[c->slot];
+		__atomic_store_n(&s->mode, GUARD_ACTIVE, __ATOMIC_RELEASE);
+	}
+	serve_put(n, c); /* under this ownership's epoch, from this node */
+}
+
+void takeover_ready(struct node *n, struct conn *c, uint32_t protocol)
+{
+	uint32_t cursor = 0;
+	struct conn *o;
+
+	if (c->state != CONN_UNREADY)
+		return;
+	if (!protocol || !c->record.protocol_count)
+		c->ready = ~0u;
+	for (uint32_t i = 0; i < c->record.protocol_count; i++)
+		if (c->record.protocols[i].protocol == protocol)
+			c->ready |= 1u << i;
+	if (!all_ready(c))
+		return;
+	if (!c->record.bundle) {
+		go(n, c);
+		return;
+	}
+	while ((o = conns_next(n->conns, &cursor)))
+		if (o->record.bundle == c->record.bundle &&
+		    (o->state != CONN_UNREADY || !all_ready(o)))
+			return;
+	cursor = 0;
+	while ((o = conns_next(n->conns, &cursor)))
+		if (o->record.bundle == c->record.bundle)
+			go(n, o);
+}
+
+void takeover_again(struct node *n, struct conn *c)
+{
+	char why[160];
+
+	if (c->slot == CONN_NO_SLOT) {
+		c->state = CONN_WAITING;
+		n->unfinished++;
+		deliver(n, c);
+		return;
+	}
+	restore_clear(&n->slots[c->slot].facts.key, why, sizeof(why));
+	n->slots[c->slot].out_foreign = n->slots[c->slot].out_max;
+	n->slots[c->slot].in_next = n->slots[c->slot].in_acked;
+	__atomic_store_n(&n->slots[c->slot].mode, GUARD_PROBING, __ATOMIC_RELEASE);
+	start_probe(n, c);
+	node_probe_soon(n);
+}
