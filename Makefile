@@ -62,7 +62,7 @@ BPF_SRC := $(wildcard bpf/*.bpf.c)
 SKELETONS := $(BPF_SRC:bpf/%.bpf.c=$(OUTPUT)/bpf/%.skel.h)
 # The loader embeds the data plane, so there is none without it.
 LOADER_SRC := $(if $(and $(wildcard bpf/tc.bpf.c),$(wildcard bpf/xdp.bpf.c)),$(wildcard loader/*.c))
-CONTROL_SRC := $(filter-out control/main.c,$(wildcard control/*.c control/peer/*.c control/path/*.c))
+CONTROL_SRC := $(filter-out control/main.c,$(wildcard control/*.c control/peer/*.c control/path/*.c control/takeover/*.c))
 CLI_SRC := $(filter-out control/cli/main.c,$(wildcard control/cli/*.c))
 
 UNIT := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/unit/test_*.c))

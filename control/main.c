@@ -9,6 +9,7 @@
 #include "control/conf.h"
 #include "control/daemon.h"
 #include "control/log.h"
+#include "control/takeover/node.h"
 #include "control/version.h"
 
 static const char usage[] =
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
 		conf_free(conf);
 		return 1;
 	}
-	ret = daemon_run(conf, ready_fd);
+	ret = conf->role == HF_ROLE_SERVER ? node_run(conf, ready_fd) : daemon_run(conf, ready_fd);
 	conf_free(conf);
 	return ret ? 1 : 0;
 }

@@ -33,6 +33,7 @@ int cli_monitor(struct cli *c, int argc, char **argv);
 int cli_genkey(struct cli *c, int argc, char **argv);
 int cli_attach(struct cli *c, int argc, char **argv);
 int cli_detach(struct cli *c, int argc, char **argv);
+int cli_takeover(struct cli *c, int argc, char **argv);
 int cli_demo(struct cli *c, int argc, char **argv);
 
 /* Options every verb has (--name, --run-dir, --json, --help) and those in `extra`, a getopt string
@@ -58,7 +59,8 @@ json_t *cli_request(struct cli *c, json_t *request);
 /* The same, and the connection stays open for more lines. */
 int cli_connect(struct cli *c);
 
-int cli_print_json(json_t *j); /* steals, returns 0 */
+void cli_print_server(json_t *status); /* a server's, as a text */
+int cli_print_json(json_t *j);         /* steals, returns 0 */
 
 /* A table with aligned columns. Cells are copied; a cell that starts with '>' is aligned to the
  * right. */

@@ -41,6 +41,16 @@ static const struct cli_verb verbs[] = {
 	 "  -a, --all              and remove the data plane of this name altogether (no "
 	 "INTERFACE)\n",
 	 cli_detach},
+	{"takeover", "[ACTION] [NAME]", "show a server's group, or say who serves it",
+	 "  ACTION is one of\n"
+	 "    status               who serves, what happened (default)\n"
+	 "    connections          list what is guarded here\n"
+	 "    drain                give the group to another node, without a stall\n"
+	 "    take                 ask the owner for it\n"
+	 "    alone                serve without any other node: say so only if all others are "
+	 "down\n"
+	 "  -t, --to=NODE          drain: which node\n",
+	 cli_takeover},
 	{"demo", "", "show a roaming mobile in network namespaces", "", cli_demo},
 };
 
@@ -50,7 +60,7 @@ static void print_usage(FILE *f)
 	      "Keep TCP and UDP connections alive while the addresses under them change.\n\n",
 	      f);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		fprintf(f, "  %-8s %-10s %s\n", verbs[i].name, verbs[i].arguments,
+		fprintf(f, "  %-8s %-15s %s\n", verbs[i].name, verbs[i].arguments,
 			verbs[i].summary);
 	fputs("\nEvery verb takes --json, --name=NAME, --run-dir=DIR and --help. See "
 	      "holdfast(8).\n",

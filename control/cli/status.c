@@ -142,6 +142,11 @@ int cli_status(struct cli *c, int argc, char **argv)
 		return ret;
 	if (c->json)
 		return cli_print_json(j);
+	if (str(j, "node")) {
+		cli_print_server(j);
+		json_decref(j);
+		return 0;
+	}
 	printf("%s: %s on %s, port %d, pid %d, attached to", str(j, "name"), str(j, "role"),
 	       str(j, "device"), (int)num(j, "port"), (int)num(j, "pid"));
 	json_array_foreach(json_object_get(j, "attached"), i, n)
