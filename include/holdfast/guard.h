@@ -124,7 +124,8 @@ struct guard_slot {
 	__u32 flags;     /* GUARD_END_ALLOWED */
 	__u32 generation; /* raised each time the slot is taken */
 	__u32 pad0;
-	__u64 pad1[5];
+	__u64 out_foreign; /* another node may have sent the peer up to here; 0: only this one did */
+	__u64 pad1[4];
 	/* written once: by the data plane when it opens the slot, by user space before a restored
 	 * connection is published in "guard_conns" */
 	struct guard_facts facts;
@@ -148,7 +149,9 @@ struct guard_slot {
 	__u32 peer_window; /* bytes, scaled */
 	__u32 asked;       /* retransmissions and probes that the peer expects an answer to */
 	__u32 ended;       /* GUARD_ENDED_*: what was seen of the end */
-	__u64 pad5[2];
+	__u32 peer_tsecr;  /* newest timestamp of ours that the peer echoed */
+	__u32 pad5;
+	__u64 pad6;
 };
 #define GUARD_ENDED_PEER_RST  0x01u /* a RST of the peer, its sequence number exact */
 #define GUARD_ENDED_OUT_ACKED 0x02u /* our FIN was acknowledged */
