@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Sourced by the tests of takeover. Names are unique to the run; everything is taken away at the end,
+# also after a failure.
+#
+#   client c0 10.5.0.9 / fd05::9 ──┐
+#   node A n0 10.5.0.1 / fd05::1 ──┤ bridge (namespace x)     the addresses that move:
+#   node B n0 10.5.0.2 / fd05::2 ──┘                          10.5.0.100, fd05::100
+#   between A and B alone: k0 10.6.0.1, 10.6.0.2
+set -u
+
+RUN=ht$$
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(cd "$HERE/../.." && pwd)
+BIN=${BIN:-$TOP/${OUTPUT:-build}}
+APPS=${APPS:-$BIN/tests/apps}
+WORK=$(mktemp -d /tmp/holdfast-takeover.XXXXXX)
+FAILED=0
+VIP=10.5.0.100 VIP6=fd05::100
+C=$RUN-c X=$RUN-x A=$RUN-a B=$RUN-b
+
+# Runs in a namespace with the host's mounts: "ip netns exec" would hide bpffs.
+in_ns() {
+	local ns=$1
+	shift
+	nsenter --net="/run/netns/$ns" -- "$@"
+}
+
+pass() { echo "PASS $1"; }
+fail() {
+	echo "FAIL $1: ${2:-}"
+	FAILED=1
+}
+skip() { echo "SKIP $1: $2"; }
+finish() { exit $FAILED; }
+
+pause() { read -rt "$1" <> <(:) || :; }
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+	local end=$(($(date +%s%N) + $1 * 1000000000))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(date +%s%N)" -lt "$end" ] || return 1
+		pause 0.01
+	done
+}
+
+cleanup() {
+	local ns pids
+	set +e
+	for ns in "$C" "$A" "$B" "$X"; do
+		[ -e "/run/netns/$ns" ] || continue
+		pids=$(ip netns pids "$ns" 2>/dev/null)
+		# shellcheck disable=SC2086
+		[ -n "$pids" ] && kill -9 $pids 2>/dev/null
+	done
+	for ns in "$A" "$B"; do
+		rm -rf "/sys/fs/bpf/holdfast/"*"/$ns"
+	done
+	for ns in "$C" "$A" "$B" "$X"; do
+		ip netns del "$ns" 2>/dev/null
+	done
+	[ "${KEEP:-}" ] || rm -rf "$WORK"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+addr() { # ns dev address...
+	local ns=$1 dev=$2 a
+	shift 2
+	for a in "$@"; do
+		case $a in
+		*:*) ip -n "$ns" addr add "$a" dev "$dev" nodad ;;
+		*) ip -n "$ns" addr add "$a" dev "$dev" ;;
+		esac
+	done
+}
+
+port() { # ns dev bridge-port
+	ip -n "$X" link add "$3" type veth peer name "$2" netns "$1"
+	ip -n "$X" link set "$3" master br0 up
+	ip -n "$1" link set "$2" up
+}
+
+topology() {
+	local ns
+	for ns in "$C" "$X" "$A" "$B"; do
+		ip netns add "$ns"
+		ip -n "$ns" link set lo up
+		in_ns "$ns" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+	done
+	ip -n "$X" link add br0 type bridge mcast_snooping 0
+	ip -n "$X" link set br0 up
+	port "$C" c0 xc
+	port "$A" n0 xa
+	port "$B" n0 xb
+	ip -n "$A" link add k0 type veth peer name k0 netns "$B"
+	ip -n "$A" link set k0 up
+	ip -n "$B" link set k0 up
+	addr "$C" c0 10.5.0.9/24 fd05::9/64
+	addr "$A" n0 10.5.0.1/24 fd05::1/64
+	addr "$B" n0 10.5.0.2/24 fd05::2/64
+	addr "$A" k0 10.6.0.1/24
+	addr "$B" k0 10.6.0.2/24
+}
+
+# write_confs [LINES of [takeover]]
+write_confs() {
+	umask 077
+	"$BIN/holdfast" genkey "$WORK/key"
+	write_conf "$A" a 10.6.0.1 b 10.6.0.2 "${1:-}"
+	write_conf "$B" b 10.6.0.2 a 10.6.0.1 "${1:-}"
+	umask 022
+}
+write_conf() { # ns id own other otheraddress lines
+	cat >"$WORK/$1.conf" <<-END
+		[holdfast]
+		role = server
+		id = $2
+		points = $3
+		[takeover]
+		group = web
+		address = $VIP/24, $VIP6/64
+		interface = n0
+		key = $WORK/key
+		$6
+		[node $4]
+		address = $5
+	END
+}
+
+up() { # ns
+	in_ns "$1" "$BIN/holdfast" up -v --run-dir "$WORK/$1" "$WORK/$1.conf"
+}
+
+hf() { # ns verb args...
+	local ns=$1 verb=$2
+	shift 2
+	in_ns "$ns" "$BIN/holdfast" "$verb" --run-dir "$WORK/$ns" "$@"
+}
+
+value() { # ns jq-expression
+	hf "$1" takeover --json | jq -r "$2"
+}
+
+is() { # WANTED COMMAND...
+	local want=$1
+	shift
+	[ "$("$@")" = "$want" ]
+}
+
+state_is() { # ns STATE
+	is "$2" value "$1" .state
+}
+
+owner() { # prints the namespace that serves
+	local ns
+	for ns in "$A" "$B"; do
+		case $(value "$ns" .state 2>/dev/null) in serving | alone) echo "$ns" && return ;; esac
+	done
+	return 1
+}
+other() { [ "$1" = "$A" ] && echo "$B" || echo "$A"; }
+
+declare -A SERVER
+serve() { # ns [address port]: the server of files of $WORK/root
+	local ns=$1
+	HOLDFAST_RUN_DIR=$WORK/$ns nsenter --net="/run/netns/$ns" -- \
+		"$APPS/httpd" -n "$ns" -a "${2:-::}" -p "${3:-80}" -r "$WORK/root" >>"$WORK/$ns.httpd" 2>&1 &
+	SERVER[$ns]=$!
+}
+
+content() { # FILE BYTES
+	mkdir -p "$WORK/root"
+	openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv "$(printf '%032x' "$2")" -in /dev/zero 2>/dev/null |
+		head -c "$2" >"$WORK/root/$1"
+}
+
+resets() { # what the client's kernel counted that a TCP peer would find odd
+	in_ns "$C" nstat -asz TcpEstabResets TcpExtPAWSEstab TcpInErrs TcpExtTCPAbortOnData 2>/dev/null |
+		awk 'NR > 1 { s += $2 } END { print s + 0 }'
+}
