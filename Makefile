@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # "make help" lists the targets. Sources are found by their place: a new .c file in
-# control/, control/peer/, control/path/, control/cli/, loader/, tests/unit/test_*.c,
+# control/, control/*/, loader/, tests/unit/test_*.c,
 # tests/fuzz/fuzz_*.c or bpf/*.bpf.c needs no line here.
 
 OUTPUT ?= build
@@ -63,6 +63,7 @@ SKELETONS := $(BPF_SRC:bpf/%.bpf.c=$(OUTPUT)/bpf/%.skel.h)
 # The loader embeds the data plane, so there is none without it.
 LOADER_SRC := $(if $(and $(wildcard bpf/tc.bpf.c),$(wildcard bpf/xdp.bpf.c)),$(wildcard loader/*.c))
 CONTROL_SRC := $(filter-out control/main.c,$(wildcard control/*.c control/peer/*.c control/path/*.c control/takeover/*.c))
+LIB_SRC := $(wildcard control/lib/*.c)
 CLI_SRC := $(filter-out control/cli/main.c,$(wildcard control/cli/*.c))
 
 UNIT := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/unit/test_*.c))
@@ -75,6 +76,9 @@ BENCH := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/*.c))
 NET := $(sort $(shell find tests/net -maxdepth 1 -name '*.sh' -perm -u+x))
 NET_HELP := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/net/*.c))
 
+EXAMPLES := $(patsubst docs/examples/%.c,$(OUTPUT)/examples/%,$(wildcard docs/examples/*.c))
+
+LIBRARY := $(if $(LIB_SRC),$(OUTPUT)/libholdfast.so $(OUTPUT)/libholdfast.a)
 PROGRAMS := $(if $(wildcard control/main.c),$(OUTPUT)/holdfastd) \
 	$(if $(wildcard control/cli/main.c),$(OUTPUT)/holdfast)
 
@@ -87,7 +91,7 @@ or_not = $(if $(PARTIAL),|| { rm -f $@; true; })
 # ---- building --------------------------------------------------------------
 
 .PHONY: all
-all: probes $(SKELETONS) $(PROGRAMS)
+all: probes $(SKELETONS) $(PROGRAMS) $(LIBRARY)
 
 .PHONY: probes
 probes: $(OUTPUT)/probes
@@ -118,6 +122,50 @@ $(OUTPUT)/san/%.o: %.c Makefile | $(OUTPUT)/probes
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(SAN_FLAGS) -c $< -o $@ $(or_not)
 
+# ---- libholdfast: libc alone ------------------------------------------------
+
+LIB_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARNINGS) -Iinclude -iquote . -MMD -MP -fPIC \
+	-fvisibility=hidden -fstack-protector-strong
+
+$(OUTPUT)/lib/%.o: control/lib/%.c Makefile | $(OUTPUT)/probes
+	$(say) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LIB_CFLAGS) $(CFLAGS) -c $< -o $@ $(or_not)
+$(OUTPUT)/san/control/lib/%.o: control/lib/%.c Makefile | $(OUTPUT)/probes
+	$(say) CC-SAN $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LIB_CFLAGS) $(SAN_FLAGS) -c $< -o $@ $(or_not)
+
+LIB_OBJECTS = $(LIB_SRC:control/%.c=$(OUTPUT)/%.o)
+$(OUTPUT)/libholdfast.so.1: $(LIB_OBJECTS) control/lib/libholdfast.map
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libholdfast.so.1 -Wl,-z,defs,-z,relro,-z,now \
+		-Wl,--version-script=control/lib/libholdfast.map $(LDFLAGS) -o $@ $(LIB_OBJECTS) $(or_not)
+$(OUTPUT)/libholdfast.so: $(OUTPUT)/libholdfast.so.1
+	$(Q)ln -sf libholdfast.so.1 $@
+
+# One object, so that names of the library's own do not meet those of a program.
+define one_object
+$(say) AR $@
+@mkdir -p $(@D)
+@rm -f $@
+$(Q){ $(LD) -r -o $(@:.a=.o) $^ && $(OBJCOPY) --localize-hidden $(@:.a=.o) && \
+	$(AR) qcs $@ $(@:.a=.o); } $(if $(PARTIAL),|| $(AR) qcs $@)
+endef
+OBJCOPY ?= objcopy
+$(OUTPUT)/libholdfast.a: $(LIB_OBJECTS)
+	$(one_object)
+$(OUTPUT)/san/libholdfast.a: $(call objects,$(LIB_SRC),san)
+	$(one_object)
+
+# Programs of others: strict, and the header must be good for C++ too.
+$(OUTPUT)/examples/%: docs/examples/%.c include/holdfast.h $(OUTPUT)/libholdfast.so
+	$(say) CC $@
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -x c++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only include/holdfast.h
+	$(Q)$(CC) -std=c99 -pedantic $(WARNINGS) $(CFLAGS) -Iinclude -o $@ $< -L$(OUTPUT) -lholdfast \
+		-Wl,-rpath,$(abspath $(OUTPUT))
+
 # Generated headers must be there before the first compilation finds out who needs them.
 $(call objects,$(LOADER_SRC),obj) $(call objects,$(LOADER_SRC),san): | $(SKELETONS)
 
@@ -142,7 +190,8 @@ $(OUTPUT)/san/libcli.a: $(call objects,$(CLI_SRC),san)
 	$(archive)
 
 ARCHIVES = $(OUTPUT)/libcli.a $(OUTPUT)/libcontrol.a $(OUTPUT)/libloader.a
-SAN_ARCHIVES = $(OUTPUT)/san/libcli.a $(OUTPUT)/san/libcontrol.a $(OUTPUT)/san/libloader.a
+SAN_ARCHIVES = $(OUTPUT)/san/libcli.a $(OUTPUT)/san/libcontrol.a $(OUTPUT)/san/libloader.a \
+	$(OUTPUT)/san/libholdfast.a
 LINK = $(CC) $(CFLAGS) -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 
 $(OUTPUT)/holdfastd: $(OUTPUT)/obj/control/main.o $(ARCHIVES)
@@ -193,7 +242,7 @@ $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
 .PHONY: tests
-tests: $(UNIT) $(FUZZ) $(ROWS) $(NET_HELP)
+tests: $(UNIT) $(FUZZ) $(ROWS) $(NET_HELP) $(EXAMPLES)
 
 RUN = HF_BUILD=$(abspath $(OUTPUT)) BIN=$(abspath $(OUTPUT)) tests/run.sh
 RUN_UNIT = unit: $(UNIT)
@@ -242,6 +291,14 @@ install: all
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)install -D -m 755 $(OUTPUT)/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
 	$(Q)install -D -m 755 $(OUTPUT)/holdfastd $(DESTDIR)$(PREFIX)/sbin/holdfastd
+	$(Q)install -D -m 755 $(OUTPUT)/libholdfast.so.1 $(DESTDIR)$(PREFIX)/lib/libholdfast.so.1
+	$(Q)ln -sf libholdfast.so.1 $(DESTDIR)$(PREFIX)/lib/libholdfast.so
+	$(Q)install -m 644 $(OUTPUT)/libholdfast.a $(DESTDIR)$(PREFIX)/lib/libholdfast.a
+	$(Q)install -D -m 644 include/holdfast.h $(DESTDIR)$(PREFIX)/include/holdfast.h
+	$(Q)install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' \
+		-e "s|@VERSION@|$$(sed -n 's/.*VERSION *"\(.*\)".*/\1/p' control/version.h)|" \
+		control/lib/holdfast.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 	$(Q)for f in $(wildcard systemd/*.service systemd/*.socket systemd/*.timer); do \
 		install -d $(DESTDIR)$(PREFIX)/lib/systemd/system && \
 		sed 's|@PREFIX@|$(PREFIX)|g' $$f \
@@ -252,11 +309,14 @@ install: all
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
 		scdoc <$$f >$(DESTDIR)$(PREFIX)/share/man/man$$section/$$page || exit 1; \
 	done
+	$(Q)for call in $$(sed -n 's/^\t\(hf_.*\);/\1/p' control/lib/libholdfast.map); do \
+		ln -sf libholdfast.3 $(DESTDIR)$(PREFIX)/share/man/man3/$$call.3 || exit 1; \
+	done
 	$(Q)install -D -m 644 completion/holdfast.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
 	$(Q)ln -sf holdfast $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfastd
 	$(Q)install -d $(DESTDIR)$(PREFIX)/share/doc/holdfast/examples $(DESTDIR)$(PREFIX)/share/holdfast/demo
-	$(Q)install -m 644 docs/examples/*.conf $(DESTDIR)$(PREFIX)/share/doc/holdfast/examples
+	$(Q)install -m 644 docs/examples/*.conf docs/examples/*.c $(DESTDIR)$(PREFIX)/share/doc/holdfast/examples
 	$(Q)install -m 644 tests/demo/*.py $(DESTDIR)$(PREFIX)/share/holdfast/demo
 	$(Q)install -d -m 755 $(DESTDIR)/etc/holdfast
 	$(Q)install -d $(DESTDIR)$(PREFIX)/share/doc/holdfast
@@ -280,7 +340,7 @@ lint:
 help:
 	@echo 'make [OUTPUT=build] [V=1] [PREFIX=/usr/local] [DESTDIR=] TARGET'
 	@echo
-	@echo '  all          the data plane, holdfast and holdfastd (default)'
+	@echo '  all          the data plane, holdfast, holdfastd and libholdfast (default)'
 	@echo '  deps         install the Debian packages that are missing (root)'
 	@echo '  check        deps, all, then every test; last line: N passed, N failed, N skipped'
 	@echo '  check-unit   cmocka, with address and undefined-behaviour sanitizers'
@@ -291,7 +351,7 @@ help:
 	@echo '  check-vm     the same on other kernels'
 	@echo '  demo         deps, all, then a connection that survives (root)'
 	@echo '  bench        deps, all, then measurements (root)'
-	@echo '  install      programs, units, man pages'
+	@echo '  install      programs, library, units, man pages'
 	@echo '  clean, format, lint'
 	@echo
 	@echo 'OUTPUT=DIR builds elsewhere: two people may build one tree at a time. PARTIAL=1 leaves out'

@@ -64,15 +64,16 @@ struct hf_checkpoint {
 /* A connection that came to this node. Pointers are valid during the callback. */
 struct hf_restored {
 	struct hf_conn *conn;
-	int fd;            /* connected, non-blocking, close-on-exec; belongs to the callee */
-	int proto;         /* IPPROTO_TCP, or IPPROTO_UDP: a datagram member of a bundle */
-	uint64_t sent;     /* resume sending with this offset of the server's stream: what the client
-			      has acknowledged (T2) */
-	uint64_t received; /* the next byte that read(2) gives has this offset: what was committed */
-	bool peer_ended;   /* the client's FIN was committed: read(2) gives 0 */
-	bool fresh;        /* nothing was ever committed: treat it as accept(2) */
-	uint64_t bundle;   /* 0: none. Members of a bundle come one after the other, in the order in
-			      which they joined */
+	int fd;        /* connected, non-blocking, close-on-exec; belongs to the callee */
+	int proto;     /* IPPROTO_TCP, or IPPROTO_UDP: a datagram member of a bundle */
+	uint64_t sent; /* resume sending with this offset of the server's stream: what the client
+			  has acknowledged (T2) */
+	uint64_t
+		received; /* the next byte that read(2) gives has this offset: what was committed */
+	bool peer_ended;  /* the client's FIN was committed: read(2) gives 0 */
+	bool fresh;       /* nothing was ever committed: treat it as accept(2) */
+	uint64_t bundle;  /* 0: none. Members of a bundle come one after the other, in the order in
+			     which they joined */
 	unsigned int member;  /* 0 to members - 1 */
 	unsigned int members; /* 1 where there is no bundle */
 	const struct hf_checkpoint *checkpoints;
@@ -88,7 +89,8 @@ enum hf_role_now {
 };
 
 struct hf_ops {
-	/* A connection is to go on here. Not called for connections that this process had itself. */
+	/* A connection is to go on here. Not called for connections that this process had itself.
+	 */
 	void (*restored)(void *arg, const struct hf_restored *r);
 	/* Everything up to and including `ticket` of that connection is committed. May be NULL. */
 	void (*committed)(void *arg, struct hf_conn *c, uint64_t ticket);
@@ -97,8 +99,8 @@ struct hf_ops {
 	void (*moved)(void *arg, struct hf_conn *c);
 	/* What this node is now. May be NULL. Called once soon after hf_open(). */
 	void (*role)(void *arg, enum hf_role_now role);
-	/* The daemon is gone. Connections live on, nothing is committed meanwhile; the library connects
-	 * again by itself in hf_dispatch(), and says what it guards. May be NULL. */
+	/* The daemon is gone. Connections live on, nothing is committed meanwhile; the library
+	 * connects again by itself in hf_dispatch(), and says what it guards. May be NULL. */
 	void (*daemon)(void *arg, bool there);
 };
 
@@ -114,14 +116,18 @@ void hf_close(struct hf *h);
 int hf_fd(const struct hf *h); /* for poll(2), POLLIN */
 /* Milliseconds until hf_dispatch() must be called even if nothing is readable; -1: never. */
 int hf_timeout(const struct hf *h);
-/* Reads what has come and calls the callbacks; never blocks. 0 or -errno; -ENOTCONN while the daemon
- * is away. */
+/* Reads what has come and calls the callbacks; never blocks. 0 or -errno; -ENOTCONN while the
+ * daemon is away. */
 int hf_dispatch(struct hf *h);
 
-/* Guards a bound TCP socket: its address must be one of the daemon's. The library keeps a duplicate of
- * nothing; close(2) it as usual. -EADDRNOTAVAIL: not a guarded address. -EADDRINUSE: guarded by
- * another process. -EINVAL: not a bound TCP socket. */
+/* Guards a bound TCP socket: its address must be one of the daemon's. The library keeps a duplicate
+ * of it (of listening sockets only), to show it to a daemon that was restarted: so call
+ * hf_unlisten() before close(2), or the kernel goes on listening. -EADDRNOTAVAIL: not a guarded
+ * address. -EADDRINUSE: guarded by another process. -EINVAL: not a bound TCP socket. */
 int hf_listen(struct hf *h, int fd);
+/* Closes that duplicate. Connections to the endpoint stay guarded. -ENOENT: not given to
+ * hf_listen(). */
+int hf_unlisten(struct hf *h, int fd);
 
 /* Names an accepted connection of a guarded endpoint. -ENOENT: it has no record: it was accepted
  * before hf_listen(). -ENOBUFS: no room. The descriptor stays the caller's. */
@@ -144,8 +150,8 @@ int hf_checkpoint(struct hf_conn *c, const struct hf_checkpoint *cp);
 
 /* The checkpoints account for the first `received` bytes of the client's stream. Does not block:
  * while an earlier commit of this connection is under way, only the newest state is kept and goes
- * out when that is done. `ret_ticket` may be NULL. -ERANGE: less than before, or more than the client
- * has sent. -EPIPE: the connection has moved. */
+ * out when that is done. `ret_ticket` may be NULL. -ERANGE: less than before, or more than the
+ * client has sent. -EPIPE: the connection has moved. */
 int hf_commit(struct hf_conn *c, uint64_t received, uint64_t *ret_ticket);
 /* The client's FIN, too, is accounted for (read(2) gave 0). */
 int hf_commit_end(struct hf_conn *c, uint64_t received, uint64_t *ret_ticket);
