@@ -9,10 +9,10 @@
 #include <holdfast/layout.h>
 
 struct announcer; /* one packet socket, kept open: to close one costs 10 to 15 ms */
-int announce_open(struct announcer **ret);
-void announce_close(struct announcer *a);
-/* From the MAC address of that interface; ARP as request and as reply, since hosts differ in what they
- * believe. 0 or negative errno. */
+int announce_open(struct announcer **ret); /* 0 or negative errno */
+void announce_close(struct announcer *a);  /* NULL is allowed */
+/* From the MAC address of that interface; ARP as request and as reply, since hosts differ in what
+ * they believe. 0 or negative errno; -EOPNOTSUPP: no Ethernet, nobody to be told. Never blocks. */
 int announce_send(struct announcer *a, uint32_t ifindex, const struct hf_addr *addr);
 
 #endif

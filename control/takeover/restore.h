@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Makes a socket of a record, with TCP_REPAIR (CAP_NET_ADMIN). Order of the calls and the traps:
- * tcp(7), and the comments in restore.c. Synchronous; some 20 us a connection.
+ * Makes a socket of a record, with TCP_REPAIR (CAP_NET_ADMIN, and CAP_NET_RAW where the peer has
+ * ended). Order of the calls and the traps: tcp(7), and the comments in restore.c. Synchronous; some
+ * 20 us a connection.
  */
 #ifndef HOLDFAST_TAKEOVER_RESTORE_H
 #define HOLDFAST_TAKEOVER_RESTORE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <holdfast/guard.h>
@@ -21,16 +23,26 @@ struct restore_spec {
 	uint32_t peer_tsval;  /* newest of the peer */
 	uint32_t peer_window; /* bytes */
 	bool peer_ended;      /* the peer's FIN follows at in_next */
-	uint32_t mark;        /* GUARD_MARK-like mark for a FIN that is injected; see restore.c */
+	uint32_t mark;        /* SO_MARK of the peer's FIN on its way to our own stack; 0: none */
 };
 
 /* A connected, non-blocking, close-on-exec socket in `ret_fd`, repair mode off. 0 or negative
- * errno; `err` then holds one sentence. -EADDRINUSE: this machine has such a connection. The local
- * address need not be there yet (IP_FREEBIND/IP_TRANSPARENT). Nothing is sent to the network by it. */
+ * errno; `err` then holds one sentence. -EADDRINUSE: this machine has such a connection, see
+ * restore_clear(). Nothing is sent to the network by it, except that some 40 ms after a restored end the
+ * kernel acknowledges it. The local address need not be there yet (IP_TRANSPARENT), except where the
+ * peer has ended: -EADDRNOTAVAIL, and lo must be up then. Closing the socket later without a word to
+ * the guard sends a FIN as any close(2). */
 int restore_tcp(const struct restore_spec *spec, int *ret_fd, char *err, size_t err_size);
 
-/* A datagram socket with the same addresses; multicast groups: TTL and the interface by index (0:
- * by the routes). */
+/* Destroys whatever this machine still has with these ends, listening sockets excepted: the orphan of
+ * an application that died here, TIME_WAIT; a socket that a process holds gets ECONNABORTED. The
+ * kernel sends a RST for it: the guard must know the connection, or the address be fenced. -ENOENT:
+ * there is none. -EOPNOTSUPP: a kernel without CONFIG_INET_DIAG_DESTROY. */
+int restore_clear(const struct guard_key *key, char *err, size_t err_size);
+
+/* A datagram socket with the same addresses, connected where there is a peer; non-blocking,
+ * close-on-exec. `ttl` 0: the default; with a multicast peer it is that of groups, and `ifindex` their
+ * interface (0: by the routes). */
 int restore_udp(const struct guard_key *key, uint8_t ttl, uint32_t ifindex, int *ret_fd, char *err,
 		size_t err_size);
 
