@@ -43,8 +43,7 @@ static bool live(const struct place *p, struct record *r)
 	return false;
 }
 
-/* Live records of this network namespace, all others are left out. */
-static int list_here(const struct place *p, struct record **ret)
+int attach_list(const struct place *p, struct record **ret)
 {
 	struct record *list = NULL;
 	uint32_t netns;
@@ -62,8 +61,7 @@ static int list_here(const struct place *p, struct record **ret)
 	return kept;
 }
 
-/* Takes away what `list` has on one interface; the number of things taken. */
-static int detach_one(const struct record *list, int n, uint32_t ifindex)
+int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
 {
 	bool made = false, was_there = false;
 	int taken = 0;
@@ -111,7 +109,7 @@ static int use_xdp(struct loader *l, uint32_t ifindex, enum loader_mode mode,
 	if (mode == LOADER_MODE_AUTO && is_veth(ifindex))
 		mode = LOADER_MODE_TC;
 	if (mode == LOADER_MODE_TC) {
-		n = list_here(&l->place, &list);
+		n = attach_list(&l->place, &list);
 		for (int i = 0; i < n; i++)
 			if (list[i].prog == PROG_XDP_NIC && list[i].ifindex == ifindex)
 				xdp_detach(&list[i]);
@@ -136,7 +134,7 @@ static int use_xdp(struct loader *l, uint32_t ifindex, enum loader_mode mode,
 	return 0;
 }
 
-static bool attached(const struct record *list, int n, uint32_t ifindex)
+bool attach_has(const struct record *list, int n, uint32_t ifindex)
 {
 	for (int i = 0; i < n; i++)
 		if (list[i].ifindex == ifindex)
@@ -162,8 +160,8 @@ int loader_attach(struct loader *l, uint32_t ifindex, enum loader_kind kind, enu
 	if (lock < 0)
 		return lock;
 	error_listen();
-	n = list_here(&l->place, &list);
-	before = attached(list, n, ifindex);
+	n = attach_list(&l->place, &list);
+	before = attach_has(list, n, ifindex);
 	free(list);
 	list = NULL;
 
@@ -172,8 +170,8 @@ int loader_attach(struct loader *l, uint32_t ifindex, enum loader_kind kind, enu
 	if (ret == 0 && kind == LOADER_NIC)
 		ret = use_xdp(l, ifindex, mode, &used, err);
 	if (ret < 0 && !before) {
-		n = list_here(&l->place, &list);
-		detach_one(list, n, ifindex);
+		n = attach_list(&l->place, &list);
+		attach_detach_one(list, n, ifindex);
 		free(list);
 	}
 	if (ret == 0 && ret_mode)
@@ -183,30 +181,30 @@ int loader_attach(struct loader *l, uint32_t ifindex, enum loader_kind kind, enu
 	return ret;
 }
 
-int loader_detach(struct loader *l, uint32_t ifindex, struct loader_error *err)
+int attach_detach(const struct place *p, uint32_t ifindex, struct loader_error *err)
 {
 	struct record *list = NULL;
 	int lock, n, ret = 0;
 
-	lock = lock_take(&l->place, LOCK_CHANGE, err);
+	lock = lock_take(p, LOCK_CHANGE, err);
 	if (lock < 0)
 		return lock;
 	error_listen();
-	n = list_here(&l->place, &list);
+	n = attach_list(p, &list);
 	if (n < 0) {
-		ret = error_set(err, n, "cannot read %s: %s", l->place.links, strerror(-n));
-	} else if (detach_one(list, n, ifindex) == 0) {
+		ret = error_set(err, n, "cannot read %s: %s", p->links, strerror(-n));
+	} else if (attach_detach_one(list, n, ifindex) == 0) {
 		char name[IF_NAMESIZE] = "?";
 
 		if_indextoname(ifindex, name);
 		ret = error_set(err, -ENOENT,
 				"cannot detach from %s (%u): the instance \"%s\" has nothing there",
-				name, ifindex, l->place.name);
+				name, ifindex, p->name);
 	} else {
 		struct record *left = NULL;
-		int n_left = list_here(&l->place, &left);
+		int n_left = attach_list(p, &left);
 
-		if (attached(left, n_left, ifindex))
+		if (attach_has(left, n_left, ifindex))
 			ret = error_set(err, -EPERM,
 					"cannot take the tc filter away from interface %u: %.200s",
 					ifindex, error_heard());
@@ -218,6 +216,11 @@ int loader_detach(struct loader *l, uint32_t ifindex, struct loader_error *err)
 	return ret;
 }
 
+int loader_detach(struct loader *l, uint32_t ifindex, struct loader_error *err)
+{
+	return attach_detach(&l->place, ifindex, err);
+}
+
 int loader_attachments(const struct loader *l, struct loader_attachment *out, size_t max)
 {
 	struct record *list = NULL;
@@ -225,7 +228,7 @@ int loader_attachments(const struct loader *l, struct loader_attachment *out, si
 	int n;
 
 	error_listen();
-	n = list_here(&l->place, &list);
+	n = attach_list(&l->place, &list);
 	error_unlisten();
 	if (n < 0)
 		return n;
@@ -263,12 +266,14 @@ int attach_replace_all(struct loader *l, struct loader_error *err)
 	int n, ret = 0;
 
 	error_listen();
-	n = list_here(&l->place, &list);
+	n = attach_list(&l->place, &list);
 	if (n < 0)
 		ret = error_set(err, n, "cannot read %s: %s", l->place.links, strerror(-n));
 	for (int i = 0; i < n && ret == 0; i++) {
 		const struct record *r = &list[i];
 
+		if (r->prog >= PROG_COUNT)
+			continue;
 		if (r->prog != PROG_XDP_NIC)
 			ret = clsact_attach(&l->place, r->prog, l->prog_fd[r->prog], r->ifindex,
 					    err);
@@ -321,12 +326,12 @@ int attach_remove_all(const struct place *p, struct loader_error *err)
 		goto out;
 	}
 	error_listen();
-	n_here = list_here(p, &here);
+	n_here = attach_list(p, &here);
 	for (int i = 0; i < n_here; i++)
-		detach_one(here, n_here, here[i].ifindex);
+		attach_detach_one(here, n_here, here[i].ifindex);
 	free(here);
 	here = NULL;
-	n_here = list_here(p, &here);
+	n_here = attach_list(p, &here);
 	if (n_here > 0)
 		ret = error_set(err, -EPERM,
 				"cannot take the tc filter away from interface %u: %.200s",

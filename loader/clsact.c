@@ -19,15 +19,22 @@ static struct bpf_tc_hook hook_of(enum loader_prog prog, uint32_t ifindex)
 	return (struct bpf_tc_hook){
 		.sz = sizeof(struct bpf_tc_hook),
 		.ifindex = (int)ifindex,
-		.attach_point = prog == PROG_TC_TUN_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS,
+		.attach_point = prog == PROG_TC_TUN_EGRESS || prog == PROG_GUARD_OUT
+					? BPF_TC_EGRESS
+					: BPF_TC_INGRESS,
 	};
+}
+
+static uint32_t priority_of(enum loader_prog prog)
+{
+	return prog >= PROG_GUARD_IN ? TC_PRIORITY_GUARD : TC_PRIORITY;
 }
 
 /* Identifier of the program in our place, 0 if there is none. */
 static uint32_t in_place(enum loader_prog prog, uint32_t ifindex)
 {
 	struct bpf_tc_hook hook = hook_of(prog, ifindex);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = priority_of(prog));
 
 	return bpf_tc_query(&hook, &opts) == 0 ? opts.prog_id : 0;
 }
@@ -96,7 +103,7 @@ int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uin
 		  struct loader_error *err)
 {
 	struct bpf_tc_hook hook = hook_of(prog, ifindex);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = priority_of(prog),
 		    .prog_fd = prog_fd);
 	struct record r = {.prog = prog, .ifindex = ifindex, .flag = RECORD_FOUND};
 	char path[sizeof(r.path)], fresh[sizeof(r.path)];
@@ -118,7 +125,7 @@ int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uin
 			"has our place (%s, priority %u, handle 0x%x): another instance "
 			"works on this interface; detach it first",
 			name, hook.attach_point == BPF_TC_EGRESS ? "egress" : "ingress",
-			TC_PRIORITY, TC_HANDLE);
+			priority_of(prog), TC_HANDLE);
 	}
 	ret = bpf_tc_hook_create(&hook);
 	if (ret < 0 && ret != -EEXIST)
@@ -156,7 +163,7 @@ out:
 bool clsact_detach(const struct record *r)
 {
 	struct bpf_tc_hook hook = hook_of(r->prog, r->ifindex);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = priority_of(r->prog));
 	uint32_t id = in_place(r->prog, r->ifindex);
 	bool live = id && id == record_prog_id(r->path);
 

@@ -172,28 +172,34 @@ int loader_sweep(const struct loader *l, struct sweep_args *args)
 	return 0;
 }
 
-int loader_reasons(const struct loader *l, uint64_t counts[static HF_REASON_COUNT])
+int reasons_sum(int fd, uint32_t n, uint64_t *counts)
 {
-	uint64_t sums[HF_REASON_COUNT] = {0};
 	int cpus = libbpf_num_possible_cpus();
-	uint64_t *values;
+	uint64_t *values, *sums;
 	int ret = 0;
 
 	if (cpus < 0)
 		return cpus;
 	values = calloc((size_t)cpus, sizeof(*values));
-	if (!values)
-		return -ENOMEM;
-	for (uint32_t reason = 0; reason < HF_REASON_COUNT && ret == 0; reason++) {
-		if (bpf_map_lookup_elem(l->map_fd[LOADER_REASONS], &reason, values) < 0)
+	sums = calloc(n, sizeof(*sums));
+	if (!values || !sums)
+		ret = -ENOMEM;
+	for (uint32_t reason = 0; reason < n && ret == 0; reason++) {
+		if (bpf_map_lookup_elem(fd, &reason, values) < 0)
 			ret = -errno;
 		for (int cpu = 0; cpu < cpus && ret == 0; cpu++)
 			sums[reason] += values[cpu];
 	}
-	free(values);
 	if (ret == 0)
-		memcpy(counts, sums, sizeof(sums));
+		memcpy(counts, sums, n * sizeof(*sums));
+	free(values);
+	free(sums);
 	return ret;
+}
+
+int loader_reasons(const struct loader *l, uint64_t counts[static HF_REASON_COUNT])
+{
+	return reasons_sum(l->map_fd[LOADER_REASONS], HF_REASON_COUNT, counts);
 }
 
 void loader_close(struct loader *l)
@@ -215,16 +221,16 @@ void loader_close(struct loader *l)
 	free(l);
 }
 
-static int remove_place(const struct place *p, struct loader_error *err)
+int instance_remove(const struct place *p, struct loader_error *err)
 {
-	char meta[sizeof(p->maps) + 8];
+	char head[sizeof(p->maps) + 16];
 	int ret = attach_remove_all(p, err);
 
 	if (ret < 0)
 		return ret;
-	/* Without meta the rest counts as unfinished and is never adopted. */
-	snprintf(meta, sizeof(meta), "%s/meta", p->maps);
-	unlink(meta);
+	/* Without its head the rest counts as unfinished and is never adopted. */
+	snprintf(head, sizeof(head), "%s/%s", p->maps, p->head);
+	unlink(head);
 	pin_clear(p->maps);
 	pin_clear(p->progs);
 	place_remove(p);
@@ -243,7 +249,7 @@ int loader_remove(struct loader *l, struct loader_error *err)
 	if (ret >= 0)
 		ret = lock = lock_take(&l->place, LOCK_CHANGE, err);
 	if (ret >= 0)
-		ret = remove_place(&l->place, err);
+		ret = instance_remove(&l->place, err);
 	if (ret == 0) {
 		lock_forget(&l->place, LOCK_OWNER);
 		lock_forget(&l->place, LOCK_CHANGE);
@@ -278,12 +284,15 @@ int loader_purge(const char *name, const char *pin_root, struct loader_error *er
 	ret = 0;
 	d = opendir(p.root);
 	while (d && ret == 0 && (e = readdir(d))) {
-		if (sscanf(e->d_name, "v%u%c", &version, &end) != 1)
+		if (sscanf(e->d_name, "v%u%c", &version, &end) == 1)
+			ret = place_set(&v, name, p.root, version, err);
+		else if (sscanf(e->d_name, "guard-v%u%c", &version, &end) == 1)
+			ret = place_set_guard(&v, name, p.root, version, err);
+		else
 			continue;
-		ret = place_set(&v, name, p.root, version, err);
 		if (ret < 0 || access(v.base, F_OK) < 0)
 			continue;
-		ret = remove_place(&v, err);
+		ret = instance_remove(&v, err);
 		found++;
 	}
 	if (d)

@@ -17,12 +17,14 @@
 
 #define VERIFIER_LOG_BYTES (4u << 20) /* touched only where a program is refused */
 
-static const char *const names[PROG_COUNT] = {
+static const char *const names[PROG_END] = {
 	[PROG_TC_NIC_INGRESS] = "tc_nic_ingress",
 	[PROG_TC_TUN_EGRESS] = "tc_tun_egress",
 	[PROG_TC_TUN_INGRESS] = "tc_tun_ingress",
 	[PROG_FLOW_SWEEP] = "flow_sweep",
 	[PROG_XDP_NIC] = "xdp_nic",
+	[PROG_GUARD_IN] = "guard_in",
+	[PROG_GUARD_OUT] = "guard_out",
 };
 
 static int ports = -1;
@@ -101,7 +103,7 @@ static const char *verdict(char *log)
 	}
 }
 
-static int explain(int code, const char *object, bool xdp, char *log, struct loader_error *err)
+int object_explain(int code, const char *object, bool xdp, char *log, struct loader_error *err)
 {
 	const char *feature, *said;
 
@@ -143,11 +145,21 @@ static int reuse(struct bpf_object *object, const int map_fd[static LOADER_MAP_C
 	return 0;
 }
 
-static int keep(int fd)
+int object_keep(int fd)
 {
 	int ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	return ret < 0 ? -errno : ret;
+}
+
+int object_log_make(struct bpf_object_open_opts *opts, struct loader_error *err)
+{
+	opts->kernel_log_buf = malloc(VERIFIER_LOG_BYTES);
+	opts->kernel_log_size = VERIFIER_LOG_BYTES;
+	if (!opts->kernel_log_buf)
+		return error_set(err, -ENOMEM, "no memory to load the data plane");
+	opts->kernel_log_buf[0] = '\0';
+	return 0;
 }
 
 static int load_tc(const struct object_options *options, const struct bpf_object_open_opts *opts,
@@ -174,20 +186,20 @@ static int load_tc(const struct object_options *options, const struct bpf_object
 	}
 	ret = tc_bpf__load(skel);
 	if (ret < 0) {
-		ret = explain(ret, "tc", false, opts->kernel_log_buf, err);
+		ret = object_explain(ret, "tc", false, opts->kernel_log_buf, err);
 		goto out;
 	}
 	for (int i = 0; i < LOADER_MAP_COUNT && ret >= 0; i++) {
 		if (map_fd[i] >= 0)
 			continue;
-		ret = keep(
+		ret = object_keep(
 			bpf_map__fd(bpf_object__find_map_by_name(skel->obj, loader_map_name(i))));
 		map_fd[i] = ret;
 	}
 	for (int i = 0; i < PROG_XDP_NIC && ret >= 0; i++) {
 		struct bpf_program *prog = bpf_object__find_program_by_name(skel->obj, names[i]);
 
-		ret = prog ? keep(bpf_program__fd(prog)) : -ENOENT;
+		ret = prog ? object_keep(bpf_program__fd(prog)) : -ENOENT;
 		prog_fd[i] = ret;
 	}
 	ret = ret < 0 ? error_set(err, ret, "cannot keep the data plane: %s", strerror(-ret)) : 0;
@@ -213,14 +225,14 @@ static int load_xdp(const struct object_options *options, const struct bpf_objec
 		goto out;
 	ret = xdp_bpf__load(skel);
 	if (ret < 0) {
-		ret = explain(ret, "xdp", true, opts->kernel_log_buf, err);
+		ret = object_explain(ret, "xdp", true, opts->kernel_log_buf, err);
 		goto out;
 	}
-	ret = keep(bpf_map__fd(skel->maps.ports));
+	ret = object_keep(bpf_map__fd(skel->maps.ports));
 	if (ret < 0)
 		goto out;
 	ports = ret;
-	ret = keep(bpf_program__fd(skel->progs.xdp_nic));
+	ret = object_keep(bpf_program__fd(skel->progs.xdp_nic));
 	if (ret >= 0) {
 		prog_fd[PROG_XDP_NIC] = ret;
 		ret = 0;
@@ -244,11 +256,9 @@ int object_load(const struct object_options *options, int map_fd[static LOADER_M
 		close(object_take_ports()); /* of a load after which something failed */
 	for (int i = 0; i < PROG_COUNT; i++)
 		progs[i] = -1;
-	opts.kernel_log_buf = malloc(VERIFIER_LOG_BYTES);
-	opts.kernel_log_size = VERIFIER_LOG_BYTES;
-	if (!opts.kernel_log_buf)
-		return error_set(err, -ENOMEM, "no memory to load the data plane");
-	opts.kernel_log_buf[0] = '\0';
+	ret = object_log_make(&opts, err);
+	if (ret < 0)
+		return ret;
 	error_listen();
 	ret = load_tc(options, &opts, maps, progs, err);
 	if (ret == 0) {

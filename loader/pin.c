@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Pinned maps and programs: verified before they are used, replaced by one rename. */
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
@@ -12,15 +13,11 @@
 #include "loader/private.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define PIN_SET_MAX   16
 
-/* What docs/bpffs.md says of each map. entries 0: any. */
-static const struct map_shape {
-	const char *name;
-	uint32_t type;
-	uint32_t key_size;
-	uint32_t value_size;
-	uint32_t entries;
-} shapes[LOADER_MAP_COUNT] = {
+static_assert(LOADER_MAP_COUNT <= PIN_SET_MAX && GUARD_MAP_COUNT <= PIN_SET_MAX, "pins of a set");
+
+static const struct map_shape loader_shapes[LOADER_MAP_COUNT] = {
 	[LOADER_META] = {"meta", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct meta_val), 1},
 	[LOADER_HOSTS] = {"hosts", BPF_MAP_TYPE_HASH, sizeof(struct hf_addr),
 			  sizeof(struct host_val), HF_HOSTS_MAX},
@@ -46,22 +43,21 @@ static const struct map_shape {
 
 const char *loader_map_name(enum loader_map map)
 {
-	return (unsigned int)map < ARRAY_SIZE(shapes) ? shapes[map].name : NULL;
+	return (unsigned int)map < ARRAY_SIZE(loader_shapes) ? loader_shapes[map].name : NULL;
 }
 
-static int stale(const struct place *p, struct loader_error *err, const char *what)
+int pin_stale(const struct place *p, struct loader_error *err, const char *what)
 {
 	return error_set(err, -ESTALE,
 			 "the pins in %s are of another layout (%s): stop the daemon that made "
 			 "them, then take them away with \"holdfast detach --all\", which ends the "
-			 "flows they hold, and start again",
+			 "flows and connections they hold, and start again",
 			 p->base, what);
 }
 
-static int verify_shape(const struct place *p, enum loader_map map, int fd,
+static int verify_shape(const struct place *p, const struct map_shape *s, int fd,
 			struct loader_error *err)
 {
-	const struct map_shape *s = &shapes[map];
 	struct bpf_map_info info = {0};
 	__u32 len = sizeof(info);
 	char what[128];
@@ -76,7 +72,7 @@ static int verify_shape(const struct place *p, enum loader_map map, int fd,
 		 "map %s: type %u, key %u, value %u, entries %u; expected %u, %u, %u, %u", s->name,
 		 info.type, info.key_size, info.value_size, info.max_entries, s->type, s->key_size,
 		 s->value_size, s->entries);
-	return stale(p, err, what);
+	return pin_stale(p, err, what);
 }
 
 static int verify_meta(const struct place *p, int fd, struct loader_error *err)
@@ -96,7 +92,7 @@ static int verify_meta(const struct place *p, int fd, struct loader_error *err)
 	snprintf(what, sizeof(what),
 		 "meta: magic %08x, version %u, %u reasons; expected %08x, %u, %u", m.magic,
 		 m.version, m.reason_count, HF_LAYOUT_MAGIC, HF_LAYOUT_VERSION, HF_REASON_COUNT);
-	return stale(p, err, what);
+	return pin_stale(p, err, what);
 }
 
 static void close_all(int *fd, size_t n)
@@ -108,38 +104,44 @@ static void close_all(int *fd, size_t n)
 	}
 }
 
-int pin_adopt_maps(const struct place *p, int map_fd[static LOADER_MAP_COUNT],
-		   struct loader_error *err)
+int pin_adopt_set(const struct place *p, const struct map_shape *shapes, size_t count,
+		  int (*verify)(const struct place *p, int fd, struct loader_error *err),
+		  int *map_fd, struct loader_error *err)
 {
-	int fds[LOADER_MAP_COUNT];
+	int fds[PIN_SET_MAX];
 	char path[sizeof(p->maps) + 32];
 	int ret = 0;
 
-	for (int i = 0; i < LOADER_MAP_COUNT; i++)
+	for (size_t i = 0; i < count; i++)
 		fds[i] = -1;
-	/* meta is pinned last and first in the enum: without it nothing is complete. */
-	for (int i = 0; i < LOADER_MAP_COUNT; i++) {
+	for (size_t i = 0; i < count; i++) {
 		snprintf(path, sizeof(path), "%s/%s", p->maps, shapes[i].name);
 		fds[i] = bpf_obj_get(path);
 		if (fds[i] >= 0)
-			ret = verify_shape(p, i, fds[i], err);
-		else if (errno == ENOENT && i == LOADER_META)
+			ret = verify_shape(p, &shapes[i], fds[i], err);
+		else if (errno == ENOENT && i == 0)
 			ret = error_set(err, -ENOENT, "nothing is pinned in %s", p->base);
 		else if (errno == ENOENT)
-			ret = stale(p, err, "a map is missing");
+			ret = pin_stale(p, err, "a map is missing");
 		else
 			ret = error_set(err, errno == EACCES ? -EPERM : -errno,
 					"cannot open the pin %s: %s", path, strerror(errno));
-		if (ret == 0 && i == LOADER_META)
-			ret = verify_meta(p, fds[i], err);
+		if (ret == 0 && i == 0)
+			ret = verify(p, fds[0], err);
 		if (ret < 0)
 			goto out;
 	}
-	memcpy(map_fd, fds, sizeof(fds));
+	memcpy(map_fd, fds, count * sizeof(*fds));
 	return 0;
 out:
-	close_all(fds, ARRAY_SIZE(fds));
+	close_all(fds, count);
 	return ret;
+}
+
+int pin_adopt_maps(const struct place *p, int map_fd[static LOADER_MAP_COUNT],
+		   struct loader_error *err)
+{
+	return pin_adopt_set(p, loader_shapes, LOADER_MAP_COUNT, verify_meta, map_fd, err);
 }
 
 static int pin_one(int fd, const char *path, struct loader_error *err)
@@ -149,14 +151,14 @@ static int pin_one(int fd, const char *path, struct loader_error *err)
 	return error_set(err, -errno, "cannot pin %s: %s", path, strerror(errno));
 }
 
-int pin_maps(const struct place *p, const int map_fd[static LOADER_MAP_COUNT],
-	     struct loader_error *err)
+int pin_set(const struct place *p, const struct map_shape *shapes, size_t count, const int *map_fd,
+	    struct loader_error *err)
 {
 	char path[sizeof(p->maps) + 32];
 	int ret;
 
 	pin_clear(p->maps); /* of a creation that did not come to its end */
-	for (int i = LOADER_MAP_COUNT - 1; i >= 0; i--) {
+	for (size_t i = count; i-- > 0;) {
 		snprintf(path, sizeof(path), "%s/%s", p->maps, shapes[i].name);
 		ret = pin_one(map_fd[i], path, err);
 		if (ret < 0) {
@@ -165,6 +167,12 @@ int pin_maps(const struct place *p, const int map_fd[static LOADER_MAP_COUNT],
 		}
 	}
 	return 0;
+}
+
+int pin_maps(const struct place *p, const int map_fd[static LOADER_MAP_COUNT],
+	     struct loader_error *err)
+{
+	return pin_set(p, loader_shapes, LOADER_MAP_COUNT, map_fd, err);
 }
 
 int pin_replace(int fd, const char *path, struct loader_error *err)
@@ -242,9 +250,10 @@ void pin_clear(const char *folder)
 
 int pin_check_versions(const struct place *p, struct loader_error *err)
 {
+	const size_t prefix = strlen(p->layout);
 	char path[sizeof(p->base) + NAME_MAX];
-	char what[64];
 	unsigned int version;
+	char what[64], end;
 	struct dirent *e;
 	DIR *d = opendir(p->root);
 	int ret = 0;
@@ -252,20 +261,21 @@ int pin_check_versions(const struct place *p, struct loader_error *err)
 	if (!d)
 		return 0;
 	while ((e = readdir(d)) && ret == 0) {
-		struct place other;
-		char end;
+		struct place other = *p;
 
-		if (sscanf(e->d_name, "v%u%c", &version, &end) != 1 || version == HF_LAYOUT_VERSION)
+		if (strncmp(e->d_name, p->layout, prefix) != 0 ||
+		    sscanf(e->d_name + prefix, "%u%c", &version, &end) != 1 ||
+		    version == p->version)
 			continue;
-		snprintf(path, sizeof(path), "%s/%s/%s/maps/meta", p->root, e->d_name, p->name);
+		snprintf(path, sizeof(path), "%s/%s/%s/maps/%s", p->root, e->d_name, p->name,
+			 p->head);
 		if (access(path, F_OK) < 0)
 			continue;
-		ret = place_set(&other, p->name, p->root, version, err);
-		if (ret < 0)
-			break;
+		snprintf(other.base, sizeof(other.base), "%s/%s%u/%s", p->root, p->layout, version,
+			 p->name);
 		snprintf(what, sizeof(what), "version %u; this program has version %u", version,
-			 HF_LAYOUT_VERSION);
-		ret = stale(&other, err, what);
+			 p->version);
+		ret = pin_stale(&other, err, what);
 	}
 	closedir(d);
 	return ret;

@@ -17,12 +17,12 @@
 /* Files of a bpffs cannot be opened, so locks are elsewhere. */
 #define LOCK_FOLDER "/run/holdfast"
 
-int place_set(struct place *ret, const char *name, const char *root, unsigned int version,
-	      struct loader_error *err)
+static int set(struct place *ret, const char *name, const char *root, const char *layout,
+	       unsigned int version, const char *head, struct loader_error *err)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				      "0123456789_-";
-	struct place p = {0};
+	struct place p = {.layout = layout, .version = version, .head = head};
 	size_t n = name ? strlen(name) : 0;
 
 	/* A bpffs refuses dots in names. */
@@ -43,12 +43,24 @@ int place_set(struct place *ret, const char *name, const char *root, unsigned in
 				 root, sizeof(p.root));
 	memcpy(p.root, root, n);
 	memcpy(p.name, name, strlen(name));
-	snprintf(p.base, sizeof(p.base), "%s/v%u/%s", p.root, version, p.name);
+	snprintf(p.base, sizeof(p.base), "%s/%s%u/%s", p.root, layout, version, p.name);
 	snprintf(p.maps, sizeof(p.maps), "%s/maps", p.base);
 	snprintf(p.progs, sizeof(p.progs), "%s/progs", p.base);
 	snprintf(p.links, sizeof(p.links), "%s/links", p.base);
 	*ret = p;
 	return 0;
+}
+
+int place_set(struct place *ret, const char *name, const char *root, unsigned int version,
+	      struct loader_error *err)
+{
+	return set(ret, name, root, "v", version, "meta", err);
+}
+
+int place_set_guard(struct place *ret, const char *name, const char *root, unsigned int version,
+		    struct loader_error *err)
+{
+	return set(ret, name, root, "guard-v", version, "guard_conf", err);
 }
 
 static bool is_bpffs(const char *path)

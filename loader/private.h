@@ -5,13 +5,17 @@
 
 #include <limits.h>
 
+#include "loader/guard.h"
 #include "loader/loader.h"
+
+struct bpf_object_open_opts;
 
 /* Our filters' place on an interface. Another filter of the same interface may
  * come before or after; one that is in exactly this place and not ours is left
- * alone. */
-#define TC_PRIORITY 46u
-#define TC_HANDLE   0x4846u
+ * alone. The guard is in front: what it fences in or out nothing of ours may see. */
+#define TC_PRIORITY       46u
+#define TC_PRIORITY_GUARD 45u
+#define TC_HANDLE         0x4846u
 
 enum loader_prog {
 	PROG_TC_NIC_INGRESS,
@@ -19,17 +23,25 @@ enum loader_prog {
 	PROG_TC_TUN_INGRESS,
 	PROG_FLOW_SWEEP,
 	PROG_XDP_NIC, /* absent (-1) where the kernel refuses it */
-	PROG_COUNT
+	PROG_COUNT,
+	/* of the guard, which has pins and tables of its own */
+	PROG_GUARD_IN = PROG_COUNT,
+	PROG_GUARD_OUT,
+	PROG_END
 };
+#define GUARD_PROG_COUNT (PROG_END - PROG_GUARD_IN)
 
-#define LOADER_NAME_MAX 32
+#define LOADER_NAME_MAX  32
 
 /* ---- place.c: folders and locks ---- */
 
 struct place {
 	char name[LOADER_NAME_MAX];
 	char root[128];
-	char base[192]; /* root/vN/name */
+	const char *layout; /* "v" or "guard-v" */
+	unsigned int version;
+	const char *head; /* the map that tells the layout: pinned last, unlinked first */
+	char base[192];   /* root/vN/name */
 	char maps[208];
 	char progs[208];
 	char links[208];
@@ -38,6 +50,9 @@ struct place {
 /* Fills `ret` from name and root (NULL: the default) for one version of the layout. */
 int place_set(struct place *ret, const char *name, const char *root, unsigned int version,
 	      struct loader_error *err);
+/* The same for the pins of the guard: root/guard-vN/name. The locks are those of the name. */
+int place_set_guard(struct place *ret, const char *name, const char *root, unsigned int version,
+		    struct loader_error *err);
 /* Mounts bpffs if need be and makes the folders. */
 int place_make(const struct place *p, struct loader_error *err);
 /* Removes the folders that are empty, from the inside. */
@@ -54,6 +69,24 @@ void lock_forget(const struct place *p, enum lock_kind kind);
 
 /* ---- pin.c: maps and programs by name ---- */
 
+/* What docs/bpffs.md says of a map. entries 0: any. */
+struct map_shape {
+	const char *name;
+	uint32_t type;
+	uint32_t key_size;
+	uint32_t value_size;
+	uint32_t entries;
+};
+/* Opens and verifies the pins of `count` maps, shapes[0] being the place's head, whose value
+ * `verify` judges. -ENOENT: no head, so nothing is complete. -ESTALE: another layout. */
+int pin_adopt_set(const struct place *p, const struct map_shape *shapes, size_t count,
+		  int (*verify)(const struct place *p, int fd, struct loader_error *err),
+		  int *map_fd, struct loader_error *err);
+int pin_set(const struct place *p, const struct map_shape *shapes, size_t count, const int *map_fd,
+	    struct loader_error *err);
+/* The sentence of -ESTALE, with `what` differs. */
+int pin_stale(const struct place *p, struct loader_error *err, const char *what);
+
 int pin_replace(int fd, const char *path, struct loader_error *err);
 /* Opens every pinned map and verifies the layout. -ENOENT: nothing is pinned. */
 int pin_adopt_maps(const struct place *p, int map_fd[static LOADER_MAP_COUNT],
@@ -65,7 +98,7 @@ int pin_progs(const struct place *p, const int prog_fd[static PROG_COUNT],
 	      struct loader_error *err);
 /* Unlinks every entry of a folder that it holds. */
 void pin_clear(const char *folder);
-/* Looks for pins of another layout's version. -ESTALE: there are some. */
+/* Looks for pins of another version of the place's layout. -ESTALE: there are some. */
 int pin_check_versions(const struct place *p, struct loader_error *err);
 
 /* ---- object.c: the programs ---- */
@@ -85,6 +118,12 @@ int object_load(const struct object_options *options, int map_fd[static LOADER_M
  * it. */
 int object_take_ports(void);
 const char *object_prog_name(enum loader_prog prog);
+/* What a load needs beside the skeleton, and the sentence for one that failed with `code`. The
+ * caller frees opts->kernel_log_buf. -ENOMEM. */
+int object_log_make(struct bpf_object_open_opts *opts, struct loader_error *err);
+int object_explain(int code, const char *object, bool xdp, char *log, struct loader_error *err);
+/* A copy of a descriptor that outlives the skeleton, or a negative errno. */
+int object_keep(int fd);
 int object_privileges(struct loader_error *err);
 
 /* ---- record.c: what is attached, kept as names in links/ ---- */
@@ -132,11 +171,26 @@ bool xdp_live(const struct record *r);
 
 /* ---- attach.c ---- */
 
+/* Live records of this network namespace; the caller frees *ret. Their number. Between
+ * error_listen() and error_unlisten(), as the next two. */
+int attach_list(const struct place *p, struct record **ret);
+/* Takes away what `list` has on one interface; the number of things taken. */
+int attach_detach_one(const struct record *list, int n, uint32_t ifindex);
+bool attach_has(const struct record *list, int n, uint32_t ifindex);
+/* What loader_detach() and guard_detach() do. */
+int attach_detach(const struct place *p, uint32_t ifindex, struct loader_error *err);
 /* Puts the loader's programs in the place of those attached in this namespace. */
 int attach_replace_all(struct loader *l, struct loader_error *err);
 /* Takes away everything that is recorded in this namespace. -EBUSY: there is some in
  * another one that is alive. */
 int attach_remove_all(const struct place *p, struct loader_error *err);
+
+/* ---- loader.c ---- */
+
+/* Detaches and unpins what a place holds. -EBUSY: attached in another namespace too. */
+int instance_remove(const struct place *p, struct loader_error *err);
+/* Sums `n` counters of a per-CPU array over the CPUs. */
+int reasons_sum(int fd, uint32_t n, uint64_t *counts);
 
 /* ---- error.c ---- */
 
@@ -159,5 +213,20 @@ struct loader {
 	struct path_val *paths;
 	struct loader_error xdp_err;
 };
+
+/* ---- guard.c, guard_table.c ---- */
+
+struct guard {
+	struct place place;
+	int map_fd[GUARD_MAP_COUNT];
+	int prog_fd[GUARD_PROG_COUNT];
+	int owner_fd;
+	uint32_t slot_count;
+	struct guard_conf *conf;
+	struct guard_slot *slots;
+};
+
+/* Puts every slot of a new guard into guard_free. */
+int guard_fill(const struct guard *g);
 
 #endif

@@ -55,13 +55,13 @@ static bool parse(const char *name, struct record *ret)
 	r.fresh = !strcmp(name + end, "-new");
 	if (name[end] && !r.fresh)
 		return false;
-	for (i = 0; i < PROG_COUNT && strcmp(prog, object_prog_name(i)) != 0; i++)
+	for (i = 0; i < PROG_END && strcmp(prog, object_prog_name(i)) != 0; i++)
 		;
 	r.prog = i;
 	for (i = 0; i <= RECORD_GENERIC && strcmp(flag, flags[i]) != 0; i++)
 		;
 	r.flag = i;
-	if (r.prog == PROG_COUNT || i > RECORD_GENERIC ||
+	if (r.prog == PROG_END || i > RECORD_GENERIC ||
 	    (r.prog == PROG_XDP_NIC) != (r.flag >= RECORD_NATIVE))
 		return false;
 	*ret = r;
