@@ -163,8 +163,8 @@ struct hf {
 	bool told_there;
 	int trouble; /* for hf_dispatch() to return once */
 
-	uint8_t in[APP_MESSAGE_MAX];
-	uint8_t outgoing[APP_MESSAGE_MAX];
+	_Alignas(8) uint8_t in[APP_MESSAGE_MAX];
+	_Alignas(8) uint8_t outgoing[APP_MESSAGE_MAX];
 };
 
 /* Notes the sentence, returns `error`. */

@@ -25,7 +25,7 @@ struct app_message {
 	int fd;       /* goes with it and is closed then; -1: none */
 	bool counted; /* among APP_SEND_MAX */
 	uint32_t len;
-	uint8_t bytes[];
+	_Alignas(8) uint8_t bytes[];
 };
 
 struct app_ending;
@@ -67,7 +67,7 @@ struct apps {
 	TAILQ_HEAD(, app) list;
 	size_t count;
 	bool sweeping; /* `sweep` is active */
-	uint8_t in[APP_READ_BATCH][APP_MESSAGE_MAX];
+	_Alignas(8) uint8_t in[APP_READ_BATCH][APP_MESSAGE_MAX];
 };
 
 /* It is ended by the loop, soon. `why` is a literal. */
