@@ -532,7 +532,6 @@ static void do_moved(struct appd *w, void *arg)
 }
 
 struct hand {
-	struct app *app;
 	uint32_t conn;
 	int fd;
 	int error;
@@ -543,8 +542,7 @@ static void do_restored(struct appd *w, void *arg)
 	struct app_restored m = {.sent = 1, .members = 1};
 	struct hand *h = arg;
 
-	(void)w;
-	h->error = app_restored(h->app, h->conn, &m, NULL, 0, h->fd);
+	h->error = app_restored(w->app, h->conn, &m, NULL, 0, h->fd);
 }
 
 static void numbers_of_others(void **state)
@@ -587,7 +585,6 @@ static void t7_number_that_is_used_anew(void **state)
 	uint32_t old = guard(a, 1), one = 1;
 
 	appd_do(w, do_moved, &one);
-	hand.app = w->app;
 	hand.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	appd_do(w, do_restored, &hand);
 	assert_int_equal(hand.error, 0);
@@ -622,8 +619,7 @@ static void numbers_beyond_the_table(void **state)
 	int a = greet(w, "a");
 
 	for (int i = 0; i < 2; i++) {
-		hand.app = w->app;
-		hand.conn = i ? APP_CONNS_MAX + 1 : 0;
+			hand.conn = i ? APP_CONNS_MAX + 1 : 0;
 		hand.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		appd_do(w, do_restored, &hand);
 		assert_int_equal(hand.error, -EINVAL);
