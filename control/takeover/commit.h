@@ -17,7 +17,7 @@ struct commit {
 
 struct commits;
 struct commits *commits_new(void);
-void commits_free(struct commits *q); /* NULL is allowed */
+void commits_free(struct commits *q);                         /* NULL is allowed */
 bool commits_push(struct commits *q, const struct commit *c); /* false: no memory */
 /* Takes the oldest one whose ticket is at most `ticket`. */
 bool commits_pop(struct commits *q, uint64_t ticket, struct commit *ret);

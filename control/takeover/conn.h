@@ -25,7 +25,7 @@ struct conn {
 	uint32_t slot;   /* in "guard_slots", CONN_NO_SLOT: a datagram socket, or over */
 	uint32_t serial; /* differs from that of a conn that had this number before */
 	enum conn_state state;
-	struct app *app; /* NULL: none */
+	struct app *app;      /* NULL: none */
 	struct record record; /* as it went to the store last */
 
 	uint64_t pending_ticket; /* newest commit of the application */
@@ -35,9 +35,9 @@ struct conn {
 	bool ending;             /* our FIN was acknowledged; the slot goes at `due_ms` */
 	uint32_t ready;          /* protocols that said so, a bit each */
 
-	int fd;           /* restored, not handed over yet; -1 */
-	uint64_t due_ms;  /* PROBING: the next probe; ending: the end */
-	uint32_t wait_ms; /* until the probe after that */
+	int fd;            /* restored, not handed over yet; -1 */
+	uint64_t due_ms;   /* PROBING: the next probe; ending: the end */
+	uint32_t wait_ms;  /* until the probe after that */
 	uint64_t asked_ns; /* PROBING: since when */
 };
 
@@ -55,8 +55,8 @@ void conns_drop_slot(struct conns *t, struct conn *c);
 
 struct conn *conns_by_number(const struct conns *t, uint32_t number);
 struct conn *conns_by_slot(const struct conns *t, uint32_t slot);
-/* All of them in the order of their numbers: start with 0; NULL at the end. Removing the one that was
- * returned last is allowed. */
+/* All of them in the order of their numbers: start with 0; NULL at the end. Removing the one that
+ * was returned last is allowed. */
 struct conn *conns_next(const struct conns *t, uint32_t *cursor);
 uint32_t conns_count(const struct conns *t);
 

@@ -67,7 +67,8 @@ void embryos_add(struct embryos *e, const struct guard_facts *f, uint64_t id, ui
 	*ret_forgotten = e->tail - e->head == EMBRYOS_MAX ? drop_oldest(e) : 0;
 	n = &e->ring[e->tail & (EMBRYOS_MAX - 1)];
 	head = head_of(e, &f->key, f->irs);
-	*n = (struct entry){.key = f->key, .irs = f->irs, .id = id, .time_ms = now_ms, .next = *head};
+	*n = (struct entry){
+		.key = f->key, .irs = f->irs, .id = id, .time_ms = now_ms, .next = *head};
 	*head = (e->tail++ & (EMBRYOS_MAX - 1)) + 1;
 }
 

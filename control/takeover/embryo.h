@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Handshakes of which our answer has left and the peer's has not come: bounded, the oldest goes first. */
+/* Handshakes of which our answer has left and the peer's has not come: bounded, the oldest goes
+ * first. */
 #ifndef HOLDFAST_TAKEOVER_EMBRYO_H
 #define HOLDFAST_TAKEOVER_EMBRYO_H
 
@@ -8,8 +9,8 @@
 
 #include <holdfast/guard.h>
 
-#define EMBRYOS_MAX     4096u /* a power of two */
-#define EMBRYO_LIFE_MS  10000u
+#define EMBRYOS_MAX    4096u /* a power of two */
+#define EMBRYO_LIFE_MS 10000u
 
 struct embryos;
 struct embryos *embryos_new(void);

@@ -17,6 +17,7 @@
 #include "control/clock.h"
 #include "control/ctl.h"
 #include "control/log.h"
+#include "control/path/netlink.h"
 #include "control/takeover/announce.h"
 #include "control/takeover/commit.h"
 #include "control/takeover/embryo.h"
@@ -297,7 +298,10 @@ static int open_data_plane(struct node *n)
 		.slots = n->conf->takeover.max_connections,
 		.embryo_rate = EMBRYO_RATE,
 	};
+	const struct conf_takeover *t = &n->conf->takeover;
+	struct hf_addr addresses[CONF_ADDRESSES_MAX];
 	struct loader_error err;
+	int ret;
 
 	if (guard_open(&options, &n->guard, &err))
 		goto failed;
@@ -306,11 +310,14 @@ static int open_data_plane(struct node *n)
 	/* what another daemon left: its ownership ended with it */
 	n->fence->lease_until_ns = 0;
 	guard_clear(n->guard);
-	for (size_t i = 0; i < n->conf->takeover.address_count; i++)
-		if (guard_address(n->guard, &n->conf->takeover.addresses[i].addr)) {
-			log_error("a guarded address cannot be written into the data plane");
-			return -EIO;
-		}
+	for (size_t i = 0; i < t->address_count; i++)
+		addresses[i] = t->addresses[i].addr;
+	ret = guard_addresses(n->guard, addresses, t->address_count);
+	if (ret) {
+		log_error("the guarded addresses cannot be written into the data plane: %s",
+			  strerror(-ret));
+		return ret;
+	}
 	if (guard_attach(n->guard, n->ifindex, &err))
 		goto failed;
 	n->ring = ring_buffer__new(guard_map_fd(n->guard, GUARD_MAP_EVENTS), serve_event, n, NULL);
@@ -325,7 +332,7 @@ static int add_addresses(struct node *n)
 {
 	for (size_t i = 0; i < n->conf->takeover.address_count; i++) {
 		const struct conf_address *a = &n->conf->takeover.addresses[i];
-		int ret = vip_add(n->ifindex, &a->addr, a->len);
+		int ret = vip_add(n->netlink, n->ifindex, &a->addr, a->len);
 
 		if (ret) {
 			log_error("an address of [takeover] cannot be put on %s: %s",
@@ -437,6 +444,8 @@ static int set_up(struct node *n)
 	if (!ret)
 		ret = allocate(n);
 	if (!ret)
+		ret = netlink_open(&n->netlink);
+	if (!ret)
 		ret = add_addresses(n);
 	if (!ret)
 		ret = open_senders(n);
@@ -466,9 +475,8 @@ static void tear_down(struct node *n)
 	apps_close(n->apps);
 	if (n->ring)
 		ring_buffer__free(n->ring);
-	for (size_t i = 0; n->fence && i < n->conf->takeover.address_count; i++)
-		vip_remove(n->ifindex, &n->conf->takeover.addresses[i].addr,
-			   n->conf->takeover.addresses[i].len);
+	for (size_t i = 0; n->fence && n->netlink && i < n->conf->takeover.address_count; i++)
+		vip_del(n->netlink, n->ifindex, &n->conf->takeover.addresses[i].addr);
 	conns_free(n->conns);
 	commits_free(n->commits);
 	embryos_free(n->embryos);
@@ -478,6 +486,7 @@ static void tear_down(struct node *n)
 		log_error("%s", err.text);
 	segment_close(n->sender);
 	announce_close(n->announcer);
+	netlink_close(n->netlink);
 	ctl_close(n->ctl);
 	if (n->tick_event)
 		event_free(n->tick_event);
