@@ -139,7 +139,7 @@ struct guard_slot {
 	__u32 answered;  /* value of `asked` when the last answer left */
 	__u32 resets;    /* FIN and RST held back */
 	__u32 pad3;
-	__u64 pad4;
+	__u64 out_fin;   /* `out_max` when our FIN left; 0: it has not */
 	/* ingress */
 	__u64 out_acked; /* the peer has acknowledged so much */
 	__u64 in_max;    /* end of what the peer ever sent (FIN counted) */
@@ -150,7 +150,7 @@ struct guard_slot {
 	__u32 asked;       /* retransmissions and probes that the peer expects an answer to */
 	__u32 ended;       /* GUARD_ENDED_*: what was seen of the end */
 	__u32 peer_tsecr;  /* newest timestamp of ours that the peer echoed */
-	__u32 pad5;
+	__u32 probed;      /* mode PROBING: answers taken */
 	__u64 pad6;
 };
 #define GUARD_ENDED_PEER_RST  0x01u /* a RST of the peer, its sequence number exact */

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Egress: what our kernel sends on a guarded connection. Acknowledgements stop at
+ * the commit, FIN and RST stop unless the application ended the connection.
+ */
+#ifndef HOLDFAST_BPF_GUARD_OUT_H
+#define HOLDFAST_BPF_GUARD_OUT_H
+
+#include "guard_slot.h"
+
+/* What a segment says of the "in" stream, as it is to leave. */
+struct answer {
+	__s64 ack;
+	__s64 edge; /* of the window */
+	__u16 window;
+	__u8 flags;
+	bool clamped;
+	bool held; /* it was a FIN */
+};
+
+/* The window from `ack` on that keeps the right edge, and never takes back an edge that left. What
+ * the scale cannot say is left out: the peer learns of it later. */
+static __always_inline void answer_clamp(struct answer *a, const struct guard_slot *slot,
+					 __s64 commit)
+{
+	__u32 scale = slot->facts.our_wscale & 15;
+	__s64 left = READ_ONCE(slot->in_edge), window;
+
+	window = larger(a->edge - commit, 0) >> scale;
+	if (commit + (window << scale) < left)
+		window = (left - commit + (1 << scale) - 1) >> scale;
+	if (window > 65535)
+		window = 65535;
+	a->clamped = true;
+	a->ack = commit;
+	a->window = window;
+	a->edge = commit + (window << scale);
+}
+
+/* A peer counts repeats as signs of loss, so those that the clamp makes must not leave; but one
+ * who asked by a retransmission or a probe gets his answer. */
+static __always_inline bool answer_repeats(const struct answer *a, const struct segment *s,
+					   const struct guard_slot *slot)
+{
+	if (!a->clamped && !a->held)
+		return false;
+	if (s->payload || a->flags & (HF_TCP_SYN | HF_TCP_FIN | HF_TCP_RST))
+		return false;
+	return a->ack <= (__s64)slot->in_acked && a->edge <= (__s64)slot->in_edge &&
+	       READ_ONCE(slot->asked) == slot->answered;
+}
+
+static __always_inline void out_note_answer(struct guard_slot *slot, const struct answer *a)
+{
+	if (!(a->flags & HF_TCP_ACK))
+		return;
+	if (a->ack > (__s64)slot->in_acked)
+		WRITE_ONCE(slot->in_acked, a->ack);
+	if (a->edge > (__s64)slot->in_edge)
+		WRITE_ONCE(slot->in_edge, a->edge);
+	WRITE_ONCE(slot->answered, READ_ONCE(slot->asked));
+}
+
+static __always_inline void out_note_data(struct guard_slot *slot, const struct segment *s,
+					  __u8 flags, __u64 now)
+{
+	__s64 end = offset_of(s->seq, slot->facts.iss + 1, slot->out_max) + s->payload;
+
+	if (flags & HF_TCP_FIN) {
+		end++;
+		WRITE_ONCE(slot->out_fin, end);
+	}
+	if (end > (__s64)slot->out_max)
+		WRITE_ONCE(slot->out_max, end);
+	if (s->options & GUARD_TS && !ts_older(s->tsval, slot->tsval))
+		WRITE_ONCE(slot->tsval, s->tsval);
+	WRITE_ONCE(slot->last_ns, now);
+}
+
+/* Our SYN-ACK once more. One of another connection has to wait until user space has taken this one
+ * away. */
+static __always_inline int out_synack(const struct segment *s, const struct guard_slot *slot)
+{
+	return s->flags & HF_TCP_ACK && s->seq == slot->facts.iss && s->ack == slot->facts.irs + 1
+		       ? GUARD_REASON_PASSED_OUT
+		       : GUARD_REASON_UNREADY;
+}
+
+static __always_inline void answer_read(struct answer *a, struct guard_slot *slot,
+					const struct segment *s, __s64 commit, bool marked)
+{
+	/* a commit may lie behind by more than 32 bits can tell where the gate is open */
+	a->ack = offset_of(s->ack, slot->facts.irs + 1, larger(slot->in_next, commit));
+	a->edge = a->ack + ((__s64)s->window << (slot->facts.our_wscale & 15));
+	if (!marked && a->ack > (__s64)slot->in_next)
+		WRITE_ONCE(slot->in_next, a->ack);
+}
+
+static __always_inline int out_rewrite(ctx_t *ctx, const struct segment *s,
+				       const struct guard_slot *slot, const struct answer *a)
+{
+	__u32 ack = a->clamped ? slot->facts.irs + 1 + (__u32)a->ack : s->ack;
+
+	if (segment_rewrite(ctx, s, ack, a->window, a->flags))
+		return -1;
+	if (!a->clamped)
+		return 0;
+	count(GUARD_REASON_CLAMPED);
+	/* all of its blocks lie above */
+	return s->sack_at ? segment_strip_sack(ctx, s) : 0;
+}
+
+static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard_slot *slot,
+			       __u64 now)
+{
+	struct answer a = {.flags = s->flags, .window = s->window};
+	bool marked = ctx->mark == GUARD_MARK;
+	__u32 mode = READ_ONCE(slot->mode);
+	__s64 commit = READ_ONCE(slot->in_commit);
+	bool ends = marked || READ_ONCE(slot->flags) & GUARD_END_ALLOWED;
+
+	if (!marked && mode != GUARD_ACTIVE && mode != GUARD_OPEN)
+		return GUARD_REASON_UNREADY;
+	if (unlikely(s->flags & HF_TCP_SYN))
+		return out_synack(s, slot);
+	if (unlikely(s->flags & (HF_TCP_FIN | HF_TCP_RST) && !ends)) {
+		slot->resets++;
+		if (s->flags & HF_TCP_RST)
+			return GUARD_REASON_END_HELD;
+		a.flags &= ~HF_TCP_FIN;
+		a.held = true;
+	}
+	if (likely(s->flags & HF_TCP_ACK)) {
+		answer_read(&a, slot, s, commit, marked);
+		if (mode == GUARD_ACTIVE && !marked && a.ack > commit)
+			answer_clamp(&a, slot, commit);
+		if (answer_repeats(&a, s, slot))
+			return a.held ? GUARD_REASON_END_HELD : GUARD_REASON_REPEATED;
+	} else if (a.held && !s->payload) {
+		return GUARD_REASON_END_HELD;
+	}
+	if ((a.clamped || a.held) && out_rewrite(ctx, s, slot, &a))
+		return GUARD_REASON_HELPER_FAILED;
+	out_note_answer(slot, &a);
+	out_note_data(slot, s, a.flags, now);
+	return GUARD_REASON_PASSED_OUT;
+}
+
+static __always_inline void embryo_complete(struct guard_embryo *embryo, const struct segment *s)
+{
+	struct guard_facts *f = &embryo->facts;
+
+	f->iss = s->seq;
+	f->our_mss = s->mss ? s->mss : s->p.family == 4 ? 536 : 1220;
+	f->tsval = s->tsval;
+	/* a SYN that came again must find what was offered first */
+	if (embryo->state != GUARD_EMBRYO_SYNACK)
+		f->options &= s->options;
+	f->our_wscale = f->options & GUARD_WSCALE ? s->wscale : 0;
+	if (!(f->options & GUARD_WSCALE))
+		f->peer_wscale = 0;
+	WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYNACK);
+}
+
+/* Without the facts of its SYN a connection could never get a slot, and would not be guarded: the
+ * peer will try again. */
+static __noinline int out_embryo(const struct segment *s, const struct guard_conf *conf, __u64 now)
+{
+	struct guard_embryo *embryo = bpf_map_lookup_elem(&guard_embryos, &s->key);
+
+	if (!embryo || !key_equal(&embryo->facts.key, &s->key))
+		return GUARD_REASON_UNKNOWN_OUT;
+	if (s->ack != embryo->facts.irs + 1) {
+		bpf_map_delete_elem(&guard_embryos, &s->key);
+		return GUARD_REASON_UNKNOWN_OUT;
+	}
+	embryo_complete(embryo, s);
+	if (embryo_allowed(conf, now))
+		event_send(GUARD_EVENT_EMBRYO, ~0u, &embryo->facts, 0, now);
+	return GUARD_REASON_PASSED_OUT;
+}
+
+/* From a guarded point, while the lease holds; no slot. */
+static __always_inline int out_unknown(const struct segment *s, const struct guard_conf *conf,
+				       __u64 now)
+{
+	if ((s->flags & (HF_TCP_SYN | HF_TCP_ACK | HF_TCP_RST)) == (HF_TCP_SYN | HF_TCP_ACK))
+		return out_embryo(s, conf, now);
+	if (s->flags & HF_TCP_RST && now < READ_ONCE(conf->unknown_until_ns))
+		return GUARD_REASON_UNKNOWN_OUT;
+	return OUTCOME_PASS;
+}
+
+static __always_inline int out_other(const struct segment *s, enum found found,
+				     const struct guard_conf *conf, __u64 now)
+{
+	if (found == FOUND_NEIGHBOUR && addr_guarded(&s->about) && lease_over(conf, now))
+		return GUARD_REASON_FENCED_OUT;
+	if (addr_zero(&s->key.local) || !addr_guarded(&s->key.local))
+		return OUTCOME_PASS;
+	if (lease_over(conf, now))
+		return GUARD_REASON_FENCED_OUT;
+	if (found == FOUND_BAD || found == FOUND_CUT)
+		return s->p.proto == IPPROTO_TCP ? GUARD_REASON_MALFORMED : OUTCOME_PASS;
+	if (found == FOUND_FRAGMENT && s->p.frag == FRAG_FIRST && point_guarded(&s->key))
+		return GUARD_REASON_FRAGMENT;
+	if (found == FOUND_TCP && point_guarded(&s->key))
+		return out_unknown(s, conf, now);
+	return OUTCOME_PASS;
+}
+
+static __always_inline int out_packet(ctx_t *ctx, struct segment *s, const struct guard_conf *conf)
+{
+	enum found found = segment_find(ctx, s, WAY_OUT);
+	struct guard_slot *slot;
+	__u32 index;
+	__u64 now;
+
+	if (found == FOUND_OTHER)
+		return OUTCOME_PASS;
+	now = bpf_ktime_get_boot_ns();
+	if (likely(found == FOUND_TCP)) {
+		/* first, for it is what nearly all of the traffic is; its address is a guarded one
+		 */
+		slot = slot_find(&s->key, &index);
+		if (slot)
+			return lease_over(conf, now) ? GUARD_REASON_FENCED_OUT
+						     : out_slot(ctx, s, slot, now);
+	}
+	return out_other(s, found, conf, now);
+}
+
+#endif
