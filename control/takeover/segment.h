@@ -14,11 +14,10 @@
 
 struct segment {
 	const struct guard_facts *facts;
-	uint64_t seq; /* offset in "out" */
-	uint64_t ack; /* offset in "in" */
-	uint64_t
-		edge;   /* right edge of the window, offset in "in"; never told as less than `ack`.
-			   What   the scale cannot say is rounded up, so that an edge once told stays */
+	uint64_t seq;   /* offset in "out" */
+	uint64_t ack;   /* offset in "in" */
+	uint64_t edge;  /* right edge of the window, offset in "in"; never told as less than `ack`,
+			   and rounded up to what the scale can say: an edge once told stays */
 	uint32_t tsval; /* written only where facts->options has GUARD_TS */
 	uint32_t tsecr;
 	uint8_t octets; /* 0, or 1: one octet of payload (a probe), of value 0 */

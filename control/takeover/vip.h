@@ -10,7 +10,7 @@
 
 #include <holdfast/layout.h>
 
-#define VIP_PROTOCOL 0x48 /* ifa_proto; "ip address" prints proto 0x48 */
+#define VIP_PROTOCOL 0x48 /* IFA_PROTO; "ip address" of iproute2 6.3 prints proto 0x48 */
 
 struct netlink;
 
