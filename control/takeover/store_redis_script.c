@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "control/takeover/store_redis_script.h"
+
+const char *const redis_key_name[REDIS_KEYS] = {
+	[REDIS_KEY_OWNER] = "owner", [REDIS_KEY_EPOCH] = "epoch", [REDIS_KEY_RECORDS] = "records",
+	[REDIS_KEY_NODES] = "nodes", [REDIS_KEY_ASK] = "ask",
+};
+
+/* Redis refuses a script's first write when its memory is full, unless that write needs none; then
+ * it lets the rest of the script through, to keep it atomic (redis.io, EVAL). A full Redis must not
+ * end a lease. Records are another matter: in REDIS_WRITE the puts come first, and are refused as
+ * one. */
+#define ALTHOUGH_FULL "redis.call('HDEL', KEYS[4], '') "
+
+/* now: the owner's key as it is; mine: it is ours, in that very epoch */
+#define CHECK(node, epoch)                                                                         \
+	"local now = redis.call('GET', KEYS[1]) or '' "                                            \
+	"local e, n = string.match(now, '^(%d+) %d+ %d+ (.*)$') "                                  \
+	"local mine = e == " epoch " and n == " node " "
+
+/* clang-format off */
+const char *const redis_script_text[REDIS_SCRIPTS] = {
+	/* Writes that it is there, so that a Redis that takes no writes shows before a takeover. */
+	[REDIS_LOOK] =
+		ALTHOUGH_FULL
+		"redis.call('HSET', KEYS[4], ARGV[1], ARGV[2]) "
+		"return {redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or '0'}",
+
+	[REDIS_CLAIM] =
+		"local now = redis.call('GET', KEYS[1]) or '' "
+		"if now ~= ARGV[5] then return {0, now} end "
+		ALTHOUGH_FULL
+		"redis.call('DEL', KEYS[5]) "
+		"redis.call('HDEL', KEYS[4], ARGV[1]) "
+		"local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or 0), "
+		"	tonumber(ARGV[4]), tonumber(string.match(now, '^%d+') or 0)) + 1 "
+		"local mine = string.format('%d %s %s %s', epoch, ARGV[2], ARGV[3], ARGV[1]) "
+		"redis.call('SET', KEYS[2], string.format('%d', epoch)) "
+		"redis.call('SET', KEYS[1], mine) "
+		"return {1, mine}",
+
+	/* The key is gone, no epoch is higher than ours and our lease lasts: Redis has lost what it
+	 * held, and nobody can have claimed since, because a claimant waits for a whole lease when
+	 * it finds no key. */
+	[REDIS_RENEW] =
+		CHECK("ARGV[1]", "ARGV[4]")
+		"local highest = tonumber(redis.call('GET', KEYS[2]) or 0) "
+		"local lost = now == '' and ARGV[5] == '1' and highest <= tonumber(ARGV[4]) "
+		"if not mine and not lost then return {0, now} end "
+		ALTHOUGH_FULL
+		"redis.call('SET', KEYS[1], "
+		"	ARGV[4] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]) "
+		"if highest < tonumber(ARGV[4]) then redis.call('SET', KEYS[2], ARGV[4]) end "
+		"local ask = redis.call('GET', KEYS[5]) or '' "
+		"if ask ~= '' then redis.call('DEL', KEYS[5]) end "
+		"return {1, lost and 1 or 0, redis.call('HLEN', KEYS[3]), ask, "
+		"	redis.call('HGETALL', KEYS[4])}",
+
+	[REDIS_WRITE] =
+		CHECK("ARGV[1]", "ARGV[2]")
+		"if not mine then return {0, now} end "
+		"local puts = tonumber(ARGV[3]) "
+		"for i = 4, 2 + 2 * puts, 2 do "
+		"	redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) "
+		"end "
+		"for i = 4 + 2 * puts, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end "
+		"return {1, now}",
+
+	[REDIS_HAND] =
+		CHECK("ARGV[1]", "ARGV[2]")
+		"if not mine then return {0, now} end "
+		ALTHOUGH_FULL
+		"local epoch = string.format('%d', tonumber(ARGV[2]) + 1) "
+		"redis.call('SET', KEYS[2], epoch) "
+		"redis.call('SET', KEYS[1], epoch .. ' 0 ' .. ARGV[3] .. ' ' .. ARGV[4]) "
+		"return {1, now}",
+
+	[REDIS_ASK] =
+		ALTHOUGH_FULL
+		"redis.call('SET', KEYS[5], ARGV[1]) "
+		"return {1}",
+};
+/* clang-format on */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "control/takeover/store_redis_watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/takeover/store.h"
+
+/* Digits and one space; UINT64_MAX is refused, so that one more is still a number. */
+static bool take_number(const char **at, uint64_t max, uint64_t *ret)
+{
+	char *end;
+
+	if (**at < '0' || **at > '9')
+		return false;
+	errno = 0;
+	*ret = strtoull(*at, &end, 10);
+	if (errno || *ret >= max || *end != ' ')
+		return false;
+	*at = end + 1;
+	return true;
+}
+
+int redis_owner_parse(const char *text, struct redis_owner *ret)
+{
+	uint64_t epoch, beat, lease;
+
+	if (!take_number(&text, UINT32_MAX, &epoch) || !take_number(&text, UINT64_MAX, &beat) ||
+	    !take_number(&text, UINT32_MAX, &lease) || strlen(text) >= HF_NAME_LEN)
+		return -EBADMSG;
+	*ret = (struct redis_owner){.epoch = epoch, .beat = beat, .lease_ms = lease};
+	strcpy(ret->node, text);
+	return 0;
+}
+
+void redis_watch_connected(struct redis_watch *w, bool new_run, uint64_t now_ns)
+{
+	w->seen = false;
+	if (new_run)
+		w->run_ns = now_ns;
+}
+
+int redis_watch_saw(struct redis_watch *w, const char *text, uint64_t now_ns)
+{
+	struct redis_owner owner = {0};
+	int rc = 0;
+
+	if (w->seen && !strcmp(w->text, text))
+		return 0;
+	if (*text)
+		rc = redis_owner_parse(text, &owner);
+	if (rc < 0 || strlen(text) >= sizeof(w->text))
+		return -EBADMSG;
+	strcpy(w->text, text);
+	w->owner = owner;
+	w->seen = true;
+	w->seen_ns = now_ns;
+	return 0;
+}
+
+uint64_t redis_watch_vacant_ns(const struct redis_watch *w, const struct redis_claimant *c)
+{
+	uint32_t lease_ms = w->owner.lease_ms > c->lease_ms ? w->owner.lease_ms : c->lease_ms;
+	uint64_t lease_ns = (uint64_t)lease_ms * 10000 * (100 + STORE_SKEW_PERCENT);
+	uint64_t settled_ns = w->run_ns + lease_ns;
+
+	if (!w->seen)
+		return UINT64_MAX;
+	if (c->ours)
+		return w->seen_ns;
+	if (!*w->text) /* who has the records goes first */
+		return (w->seen_ns > w->run_ns ? w->seen_ns : w->run_ns) +
+		       (c->kept ? lease_ns : 2 * lease_ns);
+	if (!*w->owner.node || (w->owner.beat == 0 && !strcmp(w->owner.node, c->node)))
+		return settled_ns;
+	return w->seen_ns + lease_ns > settled_ns ? w->seen_ns + lease_ns : settled_ns;
+}
+
+void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, uint64_t now_ns)
+{
+	size_t i;
+
+	for (i = 0; i < n->count && strcmp(n->list[i].name, name); i++)
+		;
+	if (i == REDIS_NODES_MAX || strlen(name) >= HF_NAME_LEN ||
+	    strlen(beat) >= sizeof(n->list[i].beat))
+		return;
+	if (i == n->count) {
+		n->count++;
+		strcpy(n->list[i].name, name);
+		n->list[i].changed_ns = 0;
+	} else if (strcmp(n->list[i].beat, beat)) {
+		n->list[i].changed_ns = now_ns;
+	}
+	strcpy(n->list[i].beat, beat);
+}
+
+bool redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
+			 uint64_t age_ns)
+{
+	for (size_t i = 0; i < n->count; i++)
+		if ((!name || !strcmp(n->list[i].name, name)) && n->list[i].changed_ns &&
+		    now_ns <= n->list[i].changed_ns + age_ns)
+			return true;
+	return false;
+}
