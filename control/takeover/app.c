@@ -331,7 +331,7 @@ int apps_open(struct event_base *base, const char *path, int gid, const char *no
 	      const struct apps_ops *ops, void *arg, struct apps **ret)
 {
 	struct apps *s;
-	int err, fd;
+	int err, fd = -1;
 
 	if (strlen(path) >= sizeof(s->path) || strlen(node) >= HF_NAME_LEN)
 		return -ENAMETOOLONG;
