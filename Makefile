@@ -70,7 +70,7 @@ UNIT := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 FUZZ := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ROWS_SRC := $(wildcard tests/bpf/*.c)
-ROWS := $(if $(ROWS_SRC),$(OUTPUT)/tests/bpf/rows)
+ROWS := $(if $(ROWS_SRC),$(OUTPUT)/tests/bpf/rows) $(OUTPUT)/tests/guard/rows
 BENCH := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/*.c))
 # those that can be run: tests/net/lib.sh is not a test
 NET := $(sort $(shell find tests/net -maxdepth 1 -name '*.sh' -perm -u+x))
@@ -234,6 +234,18 @@ $(OUTPUT)/tests/bpf/rows: $(call objects,$(ROWS_SRC),obj) $(OUTPUT)/libloader.a
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 $(call objects,$(ROWS_SRC),obj): | $(SKELETONS) \
 	$(if $(wildcard tests/bpf/gen.py),$(OUTPUT)/tests/bpf/gen.h)
+
+# The rows of the guard, which has maps of its own.
+$(OUTPUT)/tests/guard/gen.h: tests/guard/gen.py
+	$(say) GEN $@
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) $< >$@.new
+	$(Q)mv $@.new $@
+$(OUTPUT)/tests/guard/rows: $(OUTPUT)/obj/tests/guard/rows.o
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
+$(OUTPUT)/obj/tests/guard/rows.o: | $(SKELETONS) $(OUTPUT)/tests/guard/gen.h
 
 $(call objects,$(wildcard tests/bench/*.c),obj): | $(SKELETONS)
 $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)

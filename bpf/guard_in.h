@@ -239,7 +239,7 @@ static __always_inline int in_other(ctx_t *ctx, const struct segment *s, enum fo
 	if (lease_over(conf, now))
 		return GUARD_REASON_FENCED_IN;
 	if (found == FOUND_BAD || found == FOUND_CUT)
-		return s->p.proto == IPPROTO_TCP ? GUARD_REASON_MALFORMED : OUTCOME_PASS;
+		return GUARD_REASON_MALFORMED;
 	if (found == FOUND_FRAGMENT && s->p.frag == FRAG_FIRST && point_guarded(&s->key))
 		return GUARD_REASON_FRAGMENT;
 	if (found != FOUND_TCP || !point_guarded(&s->key))

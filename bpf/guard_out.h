@@ -153,9 +153,7 @@ static __always_inline void embryo_complete(struct guard_embryo *embryo, const s
 	f->iss = s->seq;
 	f->our_mss = s->mss ? s->mss : s->p.family == 4 ? 536 : 1220;
 	f->tsval = s->tsval;
-	/* a SYN that came again must find what was offered first */
-	if (embryo->state != GUARD_EMBRYO_SYNACK)
-		f->options &= s->options;
+	f->options &= s->options;
 	f->our_wscale = f->options & GUARD_WSCALE ? s->wscale : 0;
 	if (!(f->options & GUARD_WSCALE))
 		f->peer_wscale = 0;
@@ -201,7 +199,7 @@ static __always_inline int out_other(const struct segment *s, enum found found,
 	if (lease_over(conf, now))
 		return GUARD_REASON_FENCED_OUT;
 	if (found == FOUND_BAD || found == FOUND_CUT)
-		return s->p.proto == IPPROTO_TCP ? GUARD_REASON_MALFORMED : OUTCOME_PASS;
+		return GUARD_REASON_MALFORMED;
 	if (found == FOUND_FRAGMENT && s->p.frag == FRAG_FIRST && point_guarded(&s->key))
 		return GUARD_REASON_FRAGMENT;
 	if (found == FOUND_TCP && point_guarded(&s->key))
