@@ -164,7 +164,7 @@ int node_hand(struct node *n, const char *to)
 		if (!to || !strcmp(to, t->nodes[i].node))
 			ret = store_hand(n->store, t->nodes[i].node);
 	if (t->redis)
-		ret = store_hand(n->store, to ? to : "");
+		ret = store_hand(n->store, to);
 	if (!ret)
 		n->counts.handed++;
 	return ret;
@@ -209,6 +209,7 @@ static void on_probe(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	takeover_deliver(n);
 	next = takeover_probe(n, clock_ms());
 	if (next) {
 		struct timeval tv = {.tv_sec = next / 1000, .tv_usec = next % 1000 * 1000};
@@ -417,11 +418,13 @@ static int allocate(struct node *n)
 	return n->conns && n->commits && n->embryos && n->load && n->points ? 0 : -ENOMEM;
 }
 
+/* What is needed from here on: packets of our own, sockets that are made again (ports below 1024 too),
+ * maps. */
 static int drop_capabilities(void)
 {
 	capng_clear(CAPNG_SELECT_CAPS);
 	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_ADMIN, CAP_NET_RAW,
-			  CAP_BPF, CAP_PERFMON, -1))
+			  CAP_BPF, CAP_PERFMON, CAP_NET_BIND_SERVICE, -1))
 		return -EPERM;
 	return capng_apply(CAPNG_SELECT_CAPS) ? -EPERM : 0;
 }

@@ -290,7 +290,7 @@ static void say(struct app_why *why, const char *text)
 static void on_hello(void *arg, struct app *a)
 {
 	(void)a;
-	takeover_deliver(arg);
+	node_probe_soon(arg);
 }
 
 static int name_of(int fd, struct hf_addr *addr, __be16 *port)
@@ -330,6 +330,8 @@ static int on_listen(void *arg, struct app *a, int fd, struct app_why *why)
 		say(why, "another service guards it");
 	else if (ret)
 		say(why, strerror(-ret));
+	else
+		node_probe_soon(n); /* connections may wait for this application */
 	return ret;
 }
 

@@ -40,10 +40,11 @@ struct store_status {
 	bool synced;       /* standby: a full copy; owner: some standby has one (commits survive us) */
 	uint32_t epoch;    /* of the present ownership */
 	char owner[HF_NAME_LEN]; /* "" if none or unknown */
-	uint64_t lease_until_ns; /* owner: CLOCK_BOOTTIME */
+	uint64_t lease_until_ns; /* owner: CLOCK_BOOTTIME; ~0: no end, nobody else can claim */
 	uint64_t lag;      /* owner: records queued and not yet committed */
 	uint64_t commits;
-	uint64_t resyncs;
+	uint64_t resyncs;  /* full copies given or taken */
+	uint64_t refused;  /* direct: connections of who could not prove to belong to the group */
 	char why[160];     /* what is wrong, one sentence; "" if nothing is */
 };
 
@@ -112,7 +113,7 @@ int store_delete(struct store *s, uint64_t id, uint64_t *ret_ticket);
 int store_claim(struct store *s);
 /* Owner: gives it to another node, after everything put is committed: it becomes owner at once,
  * without waiting for the lease to end. -ENOTCONN, -EAGAIN (it is not synced). */
-int store_hand(struct store *s, const char *to);
+int store_hand(struct store *s, const char *to); /* Redis: NULL is any that is there */
 /* Standby: asks the owner to hand over. */
 int store_ask(struct store *s);
 /* The operator vouches that every other node is dead or isolated: become or stay owner without

@@ -275,10 +275,10 @@ int redis_hand(struct store *s, const char *to)
 {
 	struct redis_store *r = (struct redis_store *)s;
 
-	if (!to || !*to || strlen(to) >= HF_NAME_LEN || !strcmp(to, s->config.node))
+	if (to && (!*to || strlen(to) >= HF_NAME_LEN || !strcmp(to, s->config.node)))
 		return -EINVAL;
-	if (!r->linked ||
-	    !redis_nodes_present(&r->nodes, to, store_now_ns(), 2 * REDIS_MS * s->config.lease_ms))
+	to = redis_nodes_present(&r->nodes, to, store_now_ns(), 2 * REDIS_MS * s->config.lease_ms);
+	if (!r->linked || !to)
 		return -ENOTCONN;
 	if (r->resync_due)
 		return -EAGAIN;

@@ -97,12 +97,12 @@ void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, 
 	strcpy(n->list[i].beat, beat);
 }
 
-bool redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
-			 uint64_t age_ns)
+const char *redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
+				uint64_t age_ns)
 {
 	for (size_t i = 0; i < n->count; i++)
 		if ((!name || !strcmp(n->list[i].name, name)) && n->list[i].changed_ns &&
 		    now_ns <= n->list[i].changed_ns + age_ns)
-			return true;
-	return false;
+			return n->list[i].name;
+	return NULL;
 }

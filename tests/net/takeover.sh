@@ -5,7 +5,11 @@
 . "$(dirname "$0")/takeover_lib.sh"
 
 topology
-write_confs
+if [ "${STORE:-direct}" = redis ]; then
+	start_redis && write_redis_confs
+else
+	write_confs
+fi
 content big 400000000
 SUM=$(sha256sum <"$WORK/root/big")
 up "$A" >/dev/null || { fail T1_first_node_starts "$(cat "$WORK/$A"/*.log)" && finish; }

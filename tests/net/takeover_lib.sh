@@ -112,6 +112,31 @@ write_confs() {
 	write_conf "$B" b 10.6.0.2 a 10.6.0.1 "${1:-}"
 	umask 022
 }
+# start_redis: a store for both, in the namespace of the bridge
+start_redis() {
+	addr "$X" br0 10.5.0.50/24
+	in_ns "$X" redis-server --port 6379 --bind 10.5.0.50 --protected-mode no --save '' --appendonly no \
+		--dir "$WORK" --daemonize no >"$WORK/redis.log" 2>&1 &
+	wait_for 10 in_ns "$X" redis-cli -h 10.5.0.50 ping
+}
+write_redis_confs() { # [LINES of [takeover]]
+	write_redis_conf "$A" a "${1:-}"
+	write_redis_conf "$B" b "${1:-}"
+}
+write_redis_conf() { # ns id lines
+	cat >"$WORK/$1.conf" <<-END
+		[holdfast]
+		role = server
+		id = $2
+		[takeover]
+		group = web
+		address = $VIP/24, $VIP6/64
+		interface = n0
+		store = redis
+		redis = 10.5.0.50:6379
+		$3
+	END
+}
 write_conf() { # ns id own other otheraddress lines
 	cat >"$WORK/$1.conf" <<-END
 		[holdfast]
