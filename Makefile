@@ -76,6 +76,7 @@ BENCH := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/*.c))
 NET := $(sort $(shell find tests/net -maxdepth 1 -name '*.sh' -perm -u+x))
 NET_HELP := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/net/*.c))
 
+APPS := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/apps/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(OUTPUT)/examples/%,$(wildcard docs/examples/*.c))
 
 LIBRARY := $(if $(LIB_SRC),$(OUTPUT)/libholdfast.so $(OUTPUT)/libholdfast.a)
@@ -159,6 +160,12 @@ $(OUTPUT)/san/libholdfast.a: $(call objects,$(LIB_SRC),san)
 	$(one_object)
 
 # Programs of others: strict, and the header must be good for C++ too.
+# Servers that are taken over: what applications would do, with the library alone.
+$(call objects,$(wildcard tests/apps/*.c),obj): include/holdfast.h
+$(OUTPUT)/tests/apps/%: $(OUTPUT)/obj/tests/apps/%.o $(OUTPUT)/libholdfast.a
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $^
 $(OUTPUT)/examples/%: docs/examples/%.c include/holdfast.h $(OUTPUT)/libholdfast.so
 	$(say) CC $@
 	@mkdir -p $(@D)
@@ -254,7 +261,7 @@ $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)
 	$(Q)$(LINK) -o $@ $^ $(PKG_LIBS)
 
 .PHONY: tests
-tests: $(UNIT) $(FUZZ) $(ROWS) $(NET_HELP) $(EXAMPLES)
+tests: $(UNIT) $(FUZZ) $(ROWS) $(NET_HELP) $(EXAMPLES) $(APPS)
 
 RUN = HF_BUILD=$(abspath $(OUTPUT)) BIN=$(abspath $(OUTPUT)) tests/run.sh
 RUN_UNIT = unit: $(UNIT)
@@ -278,7 +285,7 @@ check-bpf: $(ROWS)
 	@$(RUN) $(RUN_BPF)
 check-fuzz: $(FUZZ)
 	@$(RUN) $(RUN_FUZZ)
-check-net: all $(NET_HELP)
+check-net: all $(NET_HELP) $(APPS)
 	@$(RUN) $(RUN_NET)
 check-vm: all tests
 	@HF_BUILD=$(abspath $(OUTPUT)) vm/check.sh
