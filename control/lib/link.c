@@ -128,13 +128,8 @@ int link_open(struct hf *h)
 	if (err)
 		return err;
 	greet(h);
-	while (h->state == LINK_HELLO) {
-		uint64_t now = link_now_ms();
-
-		if (now >= h->deadline_ms)
-			return hf_fail(h, -ETIMEDOUT, "the daemon does not answer");
-		link_wait(h, (int)(h->deadline_ms - now));
-	}
+	while (h->state == LINK_HELLO)
+		link_wait(h, -1);
 	if (h->refusal)
 		return h->refusal;
 	return h->state == LINK_UP ? 0 : -ENOTCONN;
@@ -294,10 +289,12 @@ void link_step(struct hf *h)
 {
 	silence(h);
 	if (h->state != LINK_UP && link_now_ms() >= h->deadline_ms) {
-		if (h->state == LINK_AWAY)
+		if (h->state == LINK_AWAY) {
 			reconnect(h);
-		else
+		} else {
+			h->refusal = -ETIMEDOUT;
 			link_drop(h, "the daemon does not answer");
+		}
 	}
 	if (h->state == LINK_AWAY)
 		return;

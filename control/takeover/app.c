@@ -486,6 +486,8 @@ static int restored(struct app *a, uint32_t conn, const struct app_restored *m,
 	made = app_message_new(APP_RESTORED, (uint32_t)len);
 	if (!made)
 		return -ENOMEM;
+	/* always as a new one, whatever it had under that number before */
+	app_disown(a, conn);
 	err = app_own(a, conn);
 	if (err) {
 		free(made);

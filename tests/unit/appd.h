@@ -68,7 +68,8 @@ struct appd {
 bool appd_network(void);
 struct appd *appd_new(void);
 void appd_free(struct appd *w);
-/* In the daemon's thread; returns when it was done. */
+/* In the daemon's thread, after everything that applications have said before; returns when it was
+ * done. */
 void appd_do(struct appd *w, void (*job)(struct appd *w, void *arg), void *arg);
 /* The daemon dies, without a word; comes back, knowing nothing. */
 void appd_kill(struct appd *w);
