@@ -28,6 +28,10 @@
 #define NDP_ADVERTISE    136
 #define NDP_MIN          24
 
+/* Between the two comparisons of a range: LLVM would make one of them, on a register that the
+ * helper does not get, and the verifier of 6.1 would not know the lower bound. */
+#define one_register(x) asm volatile("" : "+r"(x))
+
 enum way {
 	WAY_IN,  /* from the peer */
 	WAY_OUT, /* from us */
@@ -137,11 +141,15 @@ static long option_step(__u32 i, struct option_walk *w)
 /* bpf_loop(), for a plain loop is more than the verifier follows */
 static __noinline int segment_walk_options(ctx_t *ctx, struct segment *s)
 {
-	struct option_walk w = {.len = s->p.tcp_len - TCP_HEADER};
+	__u32 len = s->p.tcp_len - TCP_HEADER;
+	struct option_walk w = {.len = len};
 
-	if (w.len < 1 || w.len > OPTIONS_MAX)
+	if (len < 4)
 		return 0;
-	if (bpf_skb_load_bytes(ctx, s->p.l4 + TCP_HEADER, w.bytes, w.len))
+	one_register(len);
+	if (len > OPTIONS_MAX)
+		return 0;
+	if (bpf_skb_load_bytes(ctx, s->p.l4 + TCP_HEADER, w.bytes, len))
 		return 0;
 	bpf_loop(OPTIONS_MAX, option_step, &w, 0);
 	s->tsval = w.tsval;
@@ -368,14 +376,18 @@ static __always_inline long segment_sum(ctx_t *ctx, const struct segment *s, __u
 /* NOPs where the SACK option is. All options are summed, for it may lie at an odd offset. */
 static __noinline int segment_strip_sack(ctx_t *ctx, const struct segment *s)
 {
-	__u32 offset = s->p.l4 + TCP_HEADER, len = s->p.tcp_len - TCP_HEADER, at = s->sack_len;
+	__u32 offset = s->p.l4 + TCP_HEADER, len = s->p.tcp_len - TCP_HEADER, size = s->sack_len;
 	__u8 before[OPTIONS_MAX] = {}, after[OPTIONS_MAX] = {};
 	__s64 diff;
 
-	if (len < 4 || len > OPTIONS_MAX || at < 1 || at > SACK_MAX)
+	if (len < 4 || size < 2)
+		return -1;
+	one_register(len);
+	one_register(size);
+	if (len > OPTIONS_MAX || size > SACK_MAX)
 		return -1;
 	if (bpf_skb_load_bytes(ctx, offset, before, len) ||
-	    bpf_skb_store_bytes(ctx, s->p.l4 + s->sack_at, nops, at, 0) ||
+	    bpf_skb_store_bytes(ctx, s->p.l4 + s->sack_at, nops, size, 0) ||
 	    bpf_skb_load_bytes(ctx, offset, after, len))
 		return -1;
 	diff = bpf_csum_diff((void *)before, OPTIONS_MAX, (void *)after, OPTIONS_MAX, 0);
