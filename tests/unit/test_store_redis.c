@@ -1,0 +1,817 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The store in Redis, against real servers: what is committed is held there, by the owner alone. */
+#include "tests/unit/redis_world.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/takeover/store_redis_watch.h"
+
+#define SEC       1000000000ull
+#define MANY      10000
+#define A_PROXY   7003
+#define B_PROXY   7004
+#define PLAIN     "--save ''"
+#define JOURNAL   "--save '' --appendonly yes --appendfsync always"
+#define LATENCIES 500
+
+/* ---- the watch ---- */
+
+static void owner_is_parsed(void **state)
+{
+	static const char *const bad[] = {"",
+					  "1",
+					  "1 2 3",
+					  "1 2 x n",
+					  "-1 2 3 n",
+					  "1  2 3 n",
+					  "4294967295 2 3 n",
+					  "1 18446744073709551615 3 n",
+					  "1 2 4294967295 n",
+					  "1 2 3 a-name-of-more-than-31-characters"};
+	struct redis_owner o = {.epoch = 77};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(redis_owner_parse(bad[i], &o), -EBADMSG);
+		assert_int_equal(o.epoch, 77);
+	}
+	assert_int_equal(redis_owner_parse("4294967294 18446744073709551614 3 a b", &o), 0);
+	assert_int_equal(o.epoch, 4294967294);
+	assert_true(o.beat == 18446744073709551614ull);
+	assert_int_equal(o.lease_ms, 3);
+	assert_string_equal(o.node, "a b");
+	assert_int_equal(redis_owner_parse("1 0 3 ", &o), 0);
+	assert_string_equal(o.node, "");
+}
+
+/* A lease is 1 s here; connected at 100 s, the key first seen at 110 s. */
+static const struct {
+	const char *what;
+	const char *key;
+	bool ours, kept;
+	double vacant; /* s */
+} vacancies[] = {
+	{"of another", "3 9 1000 b", false, false, 111.05},
+	{"of another, longer lease", "3 9 2000 b", false, false, 112.1},
+	{"of another, shorter lease", "3 9 10 b", false, false, 111.05},
+	{"given back long after the start", "3 0 1000 ", false, false, 101.05},
+	{"given to us", "3 0 1000 a", false, false, 101.05},
+	{"given to another", "3 0 1000 b", false, false, 111.05},
+	{"ours, of this life", "3 9 1000 a", true, true, 110},
+	{"of a former life of ours", "3 9 1000 a", false, false, 111.05},
+	{"lost, and we have the records", "", false, true, 111.05},
+	{"lost, and somebody else may have", "", false, false, 112.1},
+};
+
+static void vacancy_is_waited_for(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(vacancies) / sizeof(vacancies[0]); i++) {
+		const struct redis_claimant c = {.node = "a",
+						 .lease_ms = 1000,
+						 .ours = vacancies[i].ours,
+						 .kept = vacancies[i].kept};
+		struct redis_watch w = {0};
+		uint64_t at;
+
+		redis_watch_connected(&w, true, 100 * SEC);
+		assert_true(redis_watch_vacant_ns(&w, &c) == UINT64_MAX);
+		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 110 * SEC), 0);
+		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 111 * SEC), 0);
+		at = redis_watch_vacant_ns(&w, &c);
+		if (at != (uint64_t)(vacancies[i].vacant * 1000 + 0.5) * 1000000)
+			fail_msg("%s: %.3f s", vacancies[i].what, at / 1e9);
+		/* renewed */
+		assert_int_equal(redis_watch_saw(&w, "3 10 1000 b", 111 * SEC), 0);
+		assert_true(redis_watch_vacant_ns(
+				    &w, &(struct redis_claimant){.node = "a", .lease_ms = 1000}) ==
+			    111 * SEC + SEC / 100 * 105);
+		/* the same key over a new connection proves nothing about the time before */
+		redis_watch_connected(&w, false, 112 * SEC);
+		assert_true(redis_watch_vacant_ns(&w, &c) == UINT64_MAX);
+	}
+}
+
+static void nodes_are_there_while_they_write(void **state)
+{
+	struct redis_nodes n = {0};
+	char name[16];
+
+	(void)state;
+	redis_nodes_saw(&n, "b", "1", 10 * SEC);
+	assert_false(redis_nodes_present(&n, "b", 10 * SEC, SEC)); /* it may be long dead */
+	redis_nodes_saw(&n, "b", "1", 11 * SEC);
+	assert_false(redis_nodes_present(&n, NULL, 11 * SEC, SEC));
+	redis_nodes_saw(&n, "b", "2", 12 * SEC);
+	assert_true(redis_nodes_present(&n, "b", 12 * SEC, SEC));
+	assert_true(redis_nodes_present(&n, NULL, 13 * SEC, SEC));
+	assert_false(redis_nodes_present(&n, "c", 12 * SEC, SEC));
+	assert_false(redis_nodes_present(&n, "b", 13 * SEC + 1, SEC));
+	for (int i = 0; i < 2 * REDIS_NODES_MAX; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		redis_nodes_saw(&n, name, "1", 12 * SEC);
+	}
+	assert_int_equal(n.count, REDIS_NODES_MAX);
+}
+
+/* ---- worlds ---- */
+
+static int setup(void **state, const char *options)
+{
+	struct world *w = malloc(sizeof(*w));
+
+	redis_world_open(w, options);
+	*state = w;
+	return 0;
+}
+
+static int plain(void **state)
+{
+	return setup(state, PLAIN);
+}
+
+static int journal(void **state)
+{
+	return setup(state, JOURNAL);
+}
+
+static int secret(void **state)
+{
+	return setup(state, PLAIN " --requirepass right");
+}
+
+static int teardown(void **state)
+{
+	redis_world_close(*state);
+	free(*state);
+	return 0;
+}
+
+static void own_with(struct world *w, struct node *n, const struct store_config *config)
+{
+	n->wants = true;
+	redis_node_open(w, n, config);
+	WAIT(w, n->status.state == STORE_OWNER && n->lease_ns);
+}
+
+static void own(struct world *w, struct node *n, const char *name, uint16_t port)
+{
+	const struct store_config config = redis_world_config(name, port);
+
+	own_with(w, n, &config);
+}
+
+static void stand_by(struct world *w, struct node *n, const char *name, uint16_t port)
+{
+	const struct store_config config = redis_world_config(name, port);
+
+	n->wants = false;
+	redis_node_open(w, n, &config);
+	WAIT(w, n->status.state == STORE_STANDBY && n->status.synced);
+}
+
+static void add_replica(struct world *w)
+{
+	redisReply *r;
+	bool up = false;
+
+	redis_server_start(&w->replica, REPLICA_PORT, PLAIN " --replicaof 127.0.0.1 7001");
+	for (uint64_t end = redis_world_now_ns() + PATIENCE_MS * 1000000ull; !up;) {
+		assert_true(redis_world_now_ns() < end);
+		r = redis_server_ask(&w->replica, "INFO replication");
+		up = strstr(r->str, "master_link_status:up");
+		freeReplyObject(r);
+		event_base_loop(w->base, EVLOOP_ONCE);
+	}
+}
+
+/* ---- ownership ---- */
+
+static void t1_one_claims_the_other_stands_by(void **state)
+{
+	struct world *w = *state;
+	uint64_t began = redis_world_now_ns();
+
+	own(w, &w->a, "a", REDIS_PORT);
+	/* an empty Redis may have forgotten a lease */
+	assert_true(redis_world_now_ns() - began >= 2 * LEASE_MS * 1000000ull);
+	assert_int_equal(w->a.status.epoch, 1);
+	assert_string_equal(w->a.status.owner, "a");
+	assert_string_equal(store_status(w->a.store)->why, "");
+	assert_false(w->a.status.synced);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	assert_string_equal(w->b.status.owner, "a");
+	assert_int_equal(store_claim(w->b.store), -EAGAIN);
+	assert_int_equal(store_alone(w->b.store), -ENOTSUP);
+	WAIT(w, w->a.status.synced);
+	/* renewed, again and again */
+	HOLDS(w, 5 * LEASE_MS, w->a.lease_ns > redis_world_now_ns() && w->a.ownerships == 1);
+	redis_node_close(&w->b);
+	WAIT(w, !w->a.status.synced);
+}
+
+static void t1_owner_cut_off_stops_before_another_begins(void **state)
+{
+	struct world *w = *state;
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t lease_end;
+
+	own(w, &w->a, "a", A_PROXY);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	w->b.wants = true;
+	redis_proxy_hold(p, true);
+	lease_end = w->a.lease_ns;
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_int_equal(w->a.status.state, STORE_AWAY);
+	assert_true(w->a.lost_ns < redis_world_now_ns());
+	assert_true(redis_world_now_ns() >= lease_end);
+	assert_int_equal(w->b.status.epoch, 2);
+	assert_int_equal(w->a.ownerships, 1);
+	redis_proxy_hold(p, false);
+	WAIT(w, w->a.status.state == STORE_STANDBY && w->a.status.epoch == 2);
+	assert_string_equal(w->a.status.owner, "b");
+	HOLDS(w, 2 * LEASE_MS, w->b.status.state == STORE_OWNER);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
+static void t1_renewal_whose_answer_is_late_extends_nothing(void **state)
+{
+	struct world *w = *state;
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t lease_end;
+
+	own(w, &w->a, "a", A_PROXY);
+	w->a.wants = false;
+	lease_end = w->a.lease_ns;
+	redis_proxy_hold_answers(p, true);
+	WAIT(w, w->a.status.state != STORE_OWNER);
+	assert_true(w->a.lost_ns >= lease_end);
+	assert_true(w->a.lost_ns < lease_end + LEASE_MS * 1000000ull + HEARTBEAT_MS * 1000000ull);
+	redis_proxy_hold_answers(p, false);
+	/* it knows that nobody else was: no wait */
+	WAIT(w, w->a.status.state == STORE_VACANT);
+	w->a.wants = true;
+	assert_int_equal(store_claim(w->a.store), 0);
+	WAIT(w, w->a.status.state == STORE_OWNER);
+	assert_int_equal(w->a.status.epoch, 2);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
+static void t1_clean_end_gives_it_back(void **state)
+{
+	struct world *w = *state;
+	uint64_t began;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	HOLDS(w, 2 * LEASE_MS, w->b.status.state == STORE_STANDBY);
+	w->b.wants = true;
+	began = redis_world_now_ns();
+	redis_node_close(&w->a);
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_true(redis_world_now_ns() - began < LEASE_MS * 1000000ull);
+	/* whoever comes anew has to wait: Redis may have been started a moment ago */
+	redis_node_close(&w->b);
+	began = redis_world_now_ns();
+	own(w, &w->a, "a", REDIS_PORT);
+	assert_true(redis_world_now_ns() - began >= LEASE_MS * 1000000ull);
+	assert_int_equal(w->a.status.epoch, 5);
+}
+
+static void t6_hand_over(void **state)
+{
+	struct world *w = *state;
+	uint64_t began, ticket;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	assert_int_equal(store_hand(w->a.store, "b"), -ENOTCONN);
+	assert_int_equal(store_hand(w->a.store, "a"), -EINVAL);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	HOLDS(w, 2 * LEASE_MS, true);
+	assert_int_equal(store_hand(w->b.store, "a"), -EPERM);
+	assert_int_equal(store_hand(w->a.store, "c"), -ENOTCONN);
+	assert_int_equal(store_ask(w->b.store), 0);
+	WAIT(w, *w->a.asked);
+	assert_string_equal(w->a.asked, "b");
+	w->a.wants = false;
+	for (uint64_t id = 1; id <= 100; id++)
+		ticket = redis_node_put(&w->a, id, id);
+	began = redis_world_now_ns();
+	assert_int_equal(store_hand(w->a.store, "b"), 0);
+	assert_int_equal(w->a.status.state, STORE_OWNER); /* not out of a call */
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	print_message("[   INFO   ] handed over with 100 records in %.1f ms\n",
+		      (redis_world_now_ns() - began) / 1e6);
+	assert_true(w->a.committed == ticket);
+	assert_true(w->a.lost_ns && w->a.lost_ns < redis_world_now_ns());
+	assert_int_equal(redis_node_count(&w->b), 100);
+	assert_int_equal(redis_node_number(&w->b, 77), 77);
+	WAIT(w, w->a.status.state == STORE_STANDBY && !strcmp(w->a.status.owner, "b"));
+	assert_int_equal(redis_node_count(&w->a), 0);
+	assert_int_equal(w->b.status.epoch, 3);
+}
+
+/* Puts never end: what was put after the call does not keep it. */
+static void t6_hand_over_under_load(void **state)
+{
+	struct world *w = *state;
+	struct record r = redis_world_record(1, 1);
+	uint64_t ticket, asked, number = 0;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	HOLDS(w, 2 * LEASE_MS, true);
+	w->a.wants = false;
+	asked = redis_node_put(&w->a, 1, ++number);
+	assert_int_equal(store_hand(w->a.store, "b"), 0);
+	do {
+		r.in_commit = ++number;
+		event_base_loop(w->base, EVLOOP_ONCE);
+	} while (store_put(w->a.store, &r, &ticket) == 0);
+	assert_int_equal(w->a.status.state, STORE_STANDBY);
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_true(w->a.committed >= asked);
+	assert_true(redis_node_number(&w->b, 1) >= w->a.committed);
+}
+
+/* ---- records ---- */
+
+static void t1_ten_thousand_records(void **state)
+{
+	struct world *w = *state;
+	uint64_t ticket = 0, began;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	w->b.wants = true;
+	began = redis_world_now_ns();
+	for (uint64_t id = 1; id <= MANY; id++)
+		ticket = redis_node_put(&w->a, id * 0x9e3779b97f4a7c15u, id);
+	assert_true(w->a.committed == 0);
+	WAIT(w, w->a.committed == ticket);
+	print_message("[   INFO   ] %d records written in %.1f ms\n", MANY,
+		      (redis_world_now_ns() - began) / 1e6);
+	assert_int_equal(redis_server_count(&w->master), MANY);
+	for (uint64_t id = 1; id <= 10; id++)
+		assert_int_equal(store_delete(w->a.store, id * 0x9e3779b97f4a7c15u, &ticket), 0);
+	redis_node_put(&w->a, 11 * 0x9e3779b97f4a7c15u, 5);
+	ticket = redis_node_put(&w->a, 11 * 0x9e3779b97f4a7c15u, 6);
+	WAIT(w, w->a.committed == ticket);
+	assert_int_equal(store_status(w->a.store)->lag, 0);
+	assert_int_equal(redis_server_count(&w->master), MANY - 10);
+	HOLDS(w, 2 * LEASE_MS, store_status(w->a.store)->resyncs == 0);
+	redis_node_close(&w->a);
+	WAIT(w, w->b.status.state == STORE_VACANT);
+	began = redis_world_now_ns();
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	print_message("[   INFO   ] %d records claimed and loaded in %.1f ms\n", MANY,
+		      (redis_world_now_ns() - began) / 1e6);
+	assert_int_equal(redis_node_count(&w->b), MANY - 10);
+	assert_int_equal(redis_node_number(&w->b, 11 * 0x9e3779b97f4a7c15u), 6);
+	assert_int_equal(redis_node_number(&w->b, MANY * 0x9e3779b97f4a7c15u), MANY);
+	assert_int_equal(store_status(w->b.store)->resyncs, 0);
+}
+
+/* What a former owner sent, and what comes to Redis only when another one owns the group. */
+static void t7_stale_write_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket;
+
+	own(w, &w->a, "a", A_PROXY);
+	ticket = redis_node_put(&w->a, 1, 100);
+	WAIT(w, w->a.committed == ticket);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	w->b.wants = true;
+	redis_proxy_hold(p, true);
+	redis_node_put(&w->a, 1, 999);
+	redis_node_put(&w->a, 2, 999);
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_int_equal(redis_node_number(&w->b, 1), 100);
+	redis_proxy_hold(p, false);
+	WAIT(w, w->a.status.state == STORE_STANDBY);
+	assert_true(w->a.committed == ticket);
+	assert_int_equal(redis_server_count(&w->master), 1);
+	redis_node_close(&w->b);
+	WAIT(w, w->a.status.state == STORE_OWNER);
+	assert_int_equal(redis_node_number(&w->a, 1), 100);
+	assert_int_equal(redis_node_count(&w->a), 1);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void commit_latency(void **state)
+{
+	static double us[LATENCIES];
+	struct world *w = *state;
+	uint64_t ticket, began;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	for (size_t i = 0; i < LATENCIES; i++) {
+		began = redis_world_now_ns();
+		ticket = redis_node_put(&w->a, i % 100, i);
+		WAIT(w, w->a.committed == ticket);
+		us[i] = (redis_world_now_ns() - began) / 1e3;
+	}
+	qsort(us, LATENCIES, sizeof(us[0]), by_size);
+	print_message("[   INFO   ] put to committed: median %.0f us, 99 of 100 below %.0f us\n",
+		      us[LATENCIES / 2], us[LATENCIES * 99 / 100]);
+}
+
+static void unreadable_records_are_dropped(void **state)
+{
+	struct world *w = *state;
+	uint64_t ticket;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	ticket = redis_node_put(&w->a, 1, 100);
+	WAIT(w, w->a.committed == ticket);
+	redis_node_close(&w->a);
+	redis_server_do(&w->master,
+			"HSET holdfast:{g}:records 0000000000000002 garbage name other");
+	own(w, &w->b, "b", REDIS_PORT);
+	assert_string_equal(store_status(w->b.store)->why,
+			    "2 records in Redis cannot be read: they are dropped");
+	assert_int_equal(redis_node_count(&w->b), 1);
+	WAIT(w, redis_server_count(&w->master) == 1);
+	WAIT(w, !*store_status(w->b.store)->why);
+}
+
+/* ---- what becomes of Redis ---- */
+
+static void t7_replica_that_stands_still_holds_the_commit(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", REDIS_PORT);
+	uint64_t ticket;
+
+	add_replica(w);
+	config.replicas = 1;
+	config.lease_ms = 1500; /* the lease needs the replica too */
+	own_with(w, &w->a, &config);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	assert_int_equal(redis_server_count(&w->replica), 1);
+	redis_server_signal(&w->replica, SIGSTOP);
+	ticket = redis_node_put(&w->a, 2, 2);
+	HOLDS(w, 500, w->a.committed < ticket);
+	assert_int_equal(w->a.status.state, STORE_OWNER);
+	assert_int_equal(redis_server_count(&w->master), 2); /* there, but not held */
+	assert_string_equal(store_status(w->a.store)->why,
+			    "only 0 of the 1 replicas that are asked for have the newest records");
+	redis_server_signal(&w->replica, SIGCONT);
+	WAIT(w, w->a.committed == ticket);
+	assert_int_equal(redis_server_count(&w->replica), 2);
+	WAIT(w, !*store_status(w->a.store)->why);
+	/* and without it nobody owns for long */
+	redis_server_signal(&w->replica, SIGSTOP);
+	w->a.wants = false;
+	WAIT(w, w->a.status.state != STORE_OWNER);
+	redis_server_signal(&w->replica, SIGCONT);
+}
+
+static void t7_full_redis_holds_the_commit(void **state)
+{
+	struct world *w = *state;
+	uint64_t ticket, deleted;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	redis_server_do(&w->master, "CONFIG SET maxmemory 100kb");
+	ticket = redis_node_put(&w->a, 2, 2);
+	WAIT(w, !strcmp(store_status(w->a.store)->why,
+			"Redis is full (maxmemory): it takes no more records"));
+	/* deletions are not kept waiting by puts that find no room; the lease goes on */
+	assert_int_equal(store_delete(w->a.store, 1, &deleted), 0);
+	WAIT(w, redis_server_count(&w->master) == 0);
+	HOLDS(w, 3 * LEASE_MS, w->a.committed < ticket && w->a.lease_ns > redis_world_now_ns());
+	redis_server_do(&w->master, "CONFIG SET maxmemory 0");
+	WAIT(w, w->a.committed == deleted);
+	assert_string_equal(store_status(w->a.store)->why, "");
+	assert_int_equal(redis_server_count(&w->master), 1);
+	assert_int_equal(w->a.ownerships, 1);
+}
+
+static void eviction_is_not_accepted(void **state)
+{
+	struct world *w = *state;
+	const struct store_config config = redis_world_config("a", REDIS_PORT);
+
+	redis_server_do(&w->master, "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru");
+	redis_node_open(w, &w->a, &config);
+	WAIT(w, *store_status(w->a.store)->why);
+	assert_string_equal(
+		store_status(w->a.store)->why,
+		"Redis may evict records (maxmemory-policy allkeys-lru): noeviction is needed");
+	assert_int_equal(store_claim(w->a.store), -EPERM);
+	redis_server_do(&w->master, "CONFIG SET maxmemory-policy volatile-lru");
+	WAIT(w, !*w->a.status.owner && w->a.status.state == STORE_STANDBY);
+}
+
+/* It comes back at once and knows nothing: the owner goes on, and writes everything again. */
+static void t7_redis_comes_back_empty(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", REDIS_PORT);
+	uint64_t ticket = 0;
+
+	config.lease_ms = 1500;
+	own_with(w, &w->a, &config);
+	for (uint64_t id = 1; id <= 1000; id++)
+		ticket = redis_node_put(&w->a, id, id);
+	WAIT(w, w->a.committed == ticket);
+	redis_server_kill(&w->master);
+	ticket = redis_node_put(&w->a, 1001, 1);
+	HOLDS(w, 100, w->a.committed < ticket);
+	assert_non_null(strstr(store_status(w->a.store)->why, "cannot be reached"));
+	redis_server_start(&w->master, REDIS_PORT, PLAIN);
+	WAIT(w, w->a.committed >= ticket);
+	WAIT(w, redis_server_count(&w->master) == 1001);
+	WAIT(w, !*store_status(w->a.store)->why);
+	assert_int_equal(w->a.ownerships, 1);
+	assert_int_equal(w->a.status.epoch, 1);
+	assert_int_equal(store_status(w->a.store)->resyncs, 1);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+}
+
+/* The same, later than the lease lasts: it was the last owner and has all records; it goes first.
+ */
+static void t7_redis_comes_back_empty_and_late(void **state)
+{
+	struct world *w = *state;
+	uint64_t ticket = 0;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	for (uint64_t id = 1; id <= 1000; id++)
+		ticket = redis_node_put(&w->a, id, id);
+	WAIT(w, w->a.committed == ticket);
+	w->b.wants = true;
+	redis_server_kill(&w->master);
+	WAIT(w, w->a.status.state == STORE_AWAY && w->b.status.state == STORE_AWAY);
+	redis_server_start(&w->master, REDIS_PORT, PLAIN);
+	WAIT(w, w->a.status.state == STORE_OWNER);
+	assert_int_equal(w->b.ownerships, 0);
+	assert_int_equal(w->a.status.epoch, 2);
+	WAIT(w, redis_server_count(&w->master) == 1000);
+	assert_int_equal(redis_node_count(&w->a), 1000);
+	assert_true(store_status(w->a.store)->resyncs >= 1);
+}
+
+static void t7_redis_comes_back_with_its_journal(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", REDIS_PORT);
+	uint64_t ticket = 0;
+
+	config.lease_ms = 1500;
+	own_with(w, &w->a, &config);
+	for (uint64_t id = 1; id <= 1000; id++)
+		ticket = redis_node_put(&w->a, id, id);
+	WAIT(w, w->a.committed == ticket);
+	redis_server_kill(&w->master);
+	redis_server_start(&w->master, REDIS_PORT, JOURNAL);
+	assert_int_equal(redis_server_count(&w->master), 1000);
+	/* what it lost of its end, it cannot know */
+	redis_server_do(&w->master, "HSET holdfast:{g}:records 0000000000000007 old");
+	redis_server_do(&w->master, "HSET holdfast:{g}:records 00000000000007ff deleted");
+	WAIT(w, store_status(w->a.store)->resyncs == 1 && !*store_status(w->a.store)->why);
+	assert_int_equal(redis_server_count(&w->master), 1000);
+	w->a.wants = false;
+	redis_node_close(&w->a);
+	own(w, &w->b, "b", REDIS_PORT);
+	assert_int_equal(redis_node_count(&w->b), 1000);
+	assert_int_equal(redis_node_number(&w->b, 7), 7);
+	assert_int_equal(w->b.status.epoch, 3);
+}
+
+static void t7_somebody_deletes_behind_its_back(void **state)
+{
+	struct world *w = *state;
+	uint64_t ticket = 0;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	stand_by(w, &w->b, "b", REDIS_PORT);
+	w->b.wants = true;
+	for (uint64_t id = 1; id <= 1000; id++)
+		ticket = redis_node_put(&w->a, id, id);
+	WAIT(w, w->a.committed == ticket);
+	redis_server_do(&w->master, "DEL holdfast:{g}:records");
+	WAIT(w, store_status(w->a.store)->resyncs == 1 && redis_server_count(&w->master) == 1000);
+	redis_server_do(&w->master, "FLUSHALL");
+	WAIT(w, store_status(w->a.store)->resyncs >= 2 && redis_server_count(&w->master) == 1000);
+	assert_int_equal(w->a.ownerships, 1);
+	assert_int_equal(w->b.ownerships, 0);
+	redis_server_do(&w->master, "SCRIPT FLUSH");
+	ticket = redis_node_put(&w->a, 1, 2);
+	WAIT(w, w->a.committed >= ticket);
+	HOLDS(w, 2 * LEASE_MS, w->a.status.state == STORE_OWNER);
+	assert_int_equal(w->b.ownerships, 0);
+	redis_server_do(&w->master, "SET holdfast:{g}:owner nonsense");
+	WAIT(w, w->a.status.state == STORE_AWAY);
+	assert_string_equal(store_status(w->a.store)->why,
+			    "the owner's key in Redis is not one of ours");
+}
+
+/* A fail-over: the replica has all, another history, and is found under the same address. */
+static void t7_replica_takes_over(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket;
+
+	add_replica(w);
+	config.replicas = 1;
+	config.lease_ms = 1500;
+	own_with(w, &w->a, &config);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	/* the former master becomes a replica: it may still be asked, and says no */
+	redis_server_do(&w->replica, "REPLICAOF NO ONE");
+	redis_server_do(&w->master, "REPLICAOF 127.0.0.1 7002");
+	ticket = redis_node_put(&w->a, 2, 2);
+	WAIT(w, strstr(store_status(w->a.store)->why, "replica"));
+	HOLDS(w, 200, w->a.committed < ticket);
+	redis_proxy_free(p);
+	p = redis_proxy_new(w->base, A_PROXY, REPLICA_PORT);
+	WAIT(w, w->a.committed >= ticket);
+	assert_int_equal(w->a.ownerships, 1);
+	assert_int_equal(store_status(w->a.store)->resyncs, 1);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
+static void replica_is_not_accepted(void **state)
+{
+	struct world *w = *state;
+	const struct store_config config = redis_world_config("a", REPLICA_PORT);
+
+	add_replica(w);
+	redis_node_open(w, &w->a, &config);
+	WAIT(w, *store_status(w->a.store)->why);
+	assert_string_equal(store_status(w->a.store)->why,
+			    "Redis is a replica: it takes no writes");
+	redis_server_do(&w->replica, "REPLICAOF NO ONE");
+	WAIT(w, w->a.status.state != STORE_AWAY);
+}
+
+static void redis_does_not_answer(void **state)
+{
+	struct world *w = *state;
+	uint64_t ticket;
+
+	own(w, &w->a, "a", REDIS_PORT);
+	w->a.wants = false;
+	redis_server_signal(&w->master, SIGSTOP);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.status.state == STORE_AWAY);
+	WAIT(w, strstr(store_status(w->a.store)->why, "does not answer"));
+	assert_true(w->a.committed < ticket);
+	redis_server_signal(&w->master, SIGCONT);
+	WAIT(w, w->a.status.state == STORE_VACANT);
+	assert_int_equal(store_claim(w->a.store), 0);
+	WAIT(w, w->a.status.state == STORE_OWNER);
+}
+
+/* ---- being let in ---- */
+
+static void expect_why(struct world *w, const struct store_config *config, const char *why)
+{
+	uint64_t ticket;
+	struct record r = redis_world_record(1, 1);
+
+	redis_node_open(w, &w->a, config);
+	WAIT(w, *store_status(w->a.store)->why);
+	if (!strstr(store_status(w->a.store)->why, why))
+		fail_msg("%s", store_status(w->a.store)->why);
+	assert_int_equal(w->a.status.state, STORE_AWAY);
+	assert_int_equal(store_claim(w->a.store), -EPERM);
+	assert_int_equal(store_put(w->a.store, &r, &ticket), -EPERM);
+	redis_node_close(&w->a);
+}
+
+static void password(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", REDIS_PORT);
+
+	expect_why(w, &config, "Redis wants a password");
+	config.redis_password = "wrong";
+	expect_why(w, &config, "Redis refuses the password");
+	config.redis_user = "nobody";
+	expect_why(w, &config, "Redis refuses the password");
+	config.redis_user = "default";
+	config.redis_password = "right";
+	own_with(w, &w->a, &config);
+	redis_node_close(&w->a);
+	config.redis_user = NULL;
+	own_with(w, &w->a, &config);
+}
+
+static void rights(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", REDIS_PORT);
+
+	redis_server_do(&w->master, "ACL SETUSER poor on >x ~other:* +@all");
+	redis_server_do(&w->master,
+			"ACL SETUSER rich on >x ~holdfast:{g}:* +@hash +@string +@scripting "
+			"+del +hscan +hkeys +info +wait +auth");
+	config.redis_password = "x";
+	expect_why(w, &config, "Redis has no password, but one is configured");
+	config.redis_user = "poor";
+	expect_why(w, &config, "Redis does not permit this user");
+	config.redis_user = "rich";
+	own_with(w, &w->a, &config);
+}
+
+static void hosts(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", 9);
+
+	expect_why(w, &config, "Redis at 127.0.0.1 port 9 cannot be reached: Connection refused");
+	config.redis_host = "[::1]";
+	expect_why(w, &config, "Redis at ::1 port 9 cannot be reached");
+	config.redis_host = "no-such-host.invalid";
+	redis_node_open(w, &w->a, &config);
+	redis_node_close(&w->a); /* while it is looked up */
+	config.redis_host = "localhost";
+	config.redis_port = REDIS_PORT;
+	own_with(w, &w->a, &config);
+}
+
+static void bad_configuration(void **state)
+{
+	static const struct store_ops ops = {0};
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", REDIS_PORT);
+	struct store *s = NULL;
+	char err[160];
+
+	config.redis_host = NULL;
+	assert_int_equal(store_redis_open(w->base, &config, &ops, NULL, &s, err, sizeof(err)),
+			 -EINVAL);
+	assert_string_equal(err, "the store needs the host and the port of Redis");
+	config = redis_world_config("", REDIS_PORT);
+	assert_int_equal(store_redis_open(w->base, &config, &ops, NULL, &s, err, sizeof(err)),
+			 -EINVAL);
+	assert_null(s);
+}
+
+#define IN(world, test) cmocka_unit_test_setup_teardown(test, world, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(owner_is_parsed),
+		cmocka_unit_test(vacancy_is_waited_for),
+		cmocka_unit_test(nodes_are_there_while_they_write),
+		IN(plain, t1_one_claims_the_other_stands_by),
+		IN(plain, t1_owner_cut_off_stops_before_another_begins),
+		IN(plain, t1_renewal_whose_answer_is_late_extends_nothing),
+		IN(plain, t1_clean_end_gives_it_back),
+		IN(plain, t6_hand_over),
+		IN(plain, t6_hand_over_under_load),
+		IN(plain, t1_ten_thousand_records),
+		IN(plain, t7_stale_write_is_refused),
+		IN(plain, commit_latency),
+		IN(plain, unreadable_records_are_dropped),
+		IN(plain, t7_replica_that_stands_still_holds_the_commit),
+		IN(plain, t7_full_redis_holds_the_commit),
+		IN(plain, eviction_is_not_accepted),
+		IN(plain, t7_redis_comes_back_empty),
+		IN(plain, t7_redis_comes_back_empty_and_late),
+		IN(journal, t7_redis_comes_back_with_its_journal),
+		IN(plain, t7_somebody_deletes_behind_its_back),
+		IN(plain, t7_replica_takes_over),
+		IN(plain, replica_is_not_accepted),
+		IN(plain, redis_does_not_answer),
+		IN(secret, password),
+		IN(plain, rights),
+		IN(plain, hosts),
+		IN(plain, bad_configuration),
+	};
+
+	if (!redis_world_net()) {
+		puts("SKIP store_redis: see above");
+		return 77;
+	}
+	return cmocka_run_group_tests_name("store_redis", tests, NULL, NULL);
+}
