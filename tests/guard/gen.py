@@ -171,6 +171,7 @@ def handshake_rows():
         row(f"T1 SYN-ACK again for a connection that has a slot v{fam}", OUT, c.synack(), "PASSED_OUT", cont=True)
         row(f"T1 SYN-ACK of another connection waits v{fam}", OUT, c.synack(irs=IRS + 77777, iss=9), "UNREADY",
             cont=True)
+        row(f"T1 nor with another number of ours v{fam}", OUT, c.synack(iss=ISS + 1), "UNREADY", cont=True)
         row(f"T1 SYN whose SYN-ACK names another v{fam}", IN, c.syn(), "PASSED_IN")
         row(f"T1 SYN-ACK that answers another SYN is held v{fam}", OUT, c.synack(irs=IRS + 9), "UNKNOWN_OUT", cont=True)
         row(f"T1 SYN-ACK without its SYN is held v{fam}", OUT, c.synack(), "UNKNOWN_OUT")
@@ -271,6 +272,8 @@ def repeat_rows():
         row(f"T7 clamped repeat is held v{fam}", OUT, again, "REPEATED", slot=slot)
         row(f"T7 window that opens is told v{fam}", OUT, c.down(ack=160, win=1100), "PASSED_OUT", cont=True,
             clamped=True, after=c.down(ack=100, win=(60 + (1100 << SCALE)) >> SCALE))
+        row(f"T7 commit alone is news v{fam}", OUT, again, "PASSED_OUT", slot=dict(slot, in_acked=90), clamped=True,
+            after=c.down(ack=100, win=told), want=dict(in_acked=100))
         row(f"T7 payload is never a repeat v{fam}", OUT, c.down(ack=150, n=4, win=1000), "PASSED_OUT", slot=slot,
             clamped=True, after=c.down(ack=100, n=4, win=told))
         slot = c.slot(in_commit=100, in_next=150, in_acked=100, in_edge=100 + (told << SCALE), in_max=150)
@@ -316,6 +319,10 @@ def end_rows():
             want=dict(in_max=150, out_acked=20, ended=0))
         row(f"half-close: FIN is acknowledged v{fam}", IN, c.up(seq=150, ack=21, n=5), "PASSED_IN", cont=True,
             events=["ENDED"], want=dict(in_max=155, out_acked=21, ended=2))
+        row(f"FIN that the application did not ask for ends nothing v{fam}", IN, c.up(seq=150, ack=21), "PASSED_IN",
+            slot=dict(slot, out_max=21, out_fin=21), want=dict(ended=0, out_acked=21))
+        row(f"half-close once more v{fam}", IN, c.up(seq=150, ack=21, n=5), "PASSED_IN", events=["ENDED"],
+            slot=dict(slot, out_max=21, out_fin=21, flags=1), want=dict(in_max=155, out_acked=21, ended=2))
         row(f"user space hears of it once v{fam}", IN, c.up(seq=155, ack=21, n=5), "PASSED_IN", cont=True,
             want=dict(ended=2))
         row(f"T7 half-close: still clamped v{fam}", OUT, c.down(seq=21, ack=160, win=600), "PASSED_OUT", cont=True,
@@ -368,6 +375,9 @@ def in_rows():
                 row(f"retransmission does not move it {what}", OUT, c.down(seq=off + 1, n=1000, ack=off), "PASSED_OUT",
                     cont=True, want=dict(out_max=off + 1300))
         c = Conn(fam)
+        row(f"data within a window of more than 64 KiB v{fam}", IN, c.up(seq=200000, ack=7, n=100), "PASSED_IN",
+            slot=c.slot(in_commit=100, in_next=100, in_acked=100, in_edge=200100, in_max=100, out_max=9),
+            want=dict(in_max=200100, out_acked=7))
         row(f"timestamps wrap v{fam}", IN, c.up(seq=100, ts=(5, TSVAL)), "PASSED_IN",
             slot=c.slot(in_commit=100, peer_tsval=2**32 - 5), want=dict(peer_tsval=5))
         for blocks in ((), (40, 50)):

@@ -267,6 +267,28 @@ static bool same_events(const struct bench *b, const struct row *row)
 	return false;
 }
 
+static __u32 elements(int fd, size_t key_size)
+{
+	__u8 key[64], next[64];
+	__u32 n = 0;
+
+	for (void *at = NULL; !bpf_map_get_next_key(fd, at, next); n++) {
+		memcpy(key, next, key_size);
+		at = key;
+	}
+	return n;
+}
+
+/* An embryo that has got its slot is gone. */
+static bool embryo_left(struct bench *b)
+{
+	bool opened = b->count && (b->events[0].type == GUARD_EVENT_OPENED ||
+				   b->events[0].type == GUARD_EVENT_FRESH);
+
+	return opened &&
+	       elements(bpf_map__fd(b->obj->maps.guard_embryos), sizeof(struct guard_key));
+}
+
 static bool same_facts(const struct bench *b, const struct row *row)
 {
 	struct guard_facts got = b->events[0].facts, want = row->facts;
@@ -305,6 +327,8 @@ static void run_row(struct bench *b, const struct row *row)
 	else if (!same_events(b, row))
 		say(b, false, row->name, "%u events, first of type %u", b->count,
 		    b->events[0].type);
+	else if (embryo_left(b))
+		say(b, false, row->name, "the embryo is still there");
 	else if (!same_facts(b, row))
 		say(b, false, row->name, "other facts");
 	else if ((f = wrong_field(b, row, slot, &value)))
@@ -350,18 +374,6 @@ static const struct row *find(const char *name)
 			return &rows[i];
 	printf("FAIL no row is called %s\n", name);
 	abort();
-}
-
-static __u32 elements(int fd, size_t key_size)
-{
-	__u8 key[64], next[64];
-	__u32 n = 0;
-
-	for (void *at = NULL; !bpf_map_get_next_key(fd, at, next); n++) {
-		memcpy(key, next, key_size);
-		at = key;
-	}
-	return n;
 }
 
 /* SYNs from everywhere: handshakes come and go, slots stay free. */
