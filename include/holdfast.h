@@ -71,9 +71,11 @@ struct hf_restored {
 	uint64_t
 		received; /* the next byte that read(2) gives has this offset: what was committed */
 	bool peer_ended;  /* the client's FIN was committed: read(2) gives 0 */
-	bool fresh;       /* nothing was ever committed: treat it as accept(2) */
-	uint64_t bundle;  /* 0: none. Members of a bundle come one after the other, in the order in
-			     which they joined */
+	bool ended; /* hf_end() was said. `sent` may be one more than what there was to send: our
+		       FIN, and then all that is left is hf_ready(), hf_end() and close(2) */
+	bool fresh; /* nothing was ever committed: treat it as accept(2) */
+	uint64_t bundle; /* 0: none. Members of a bundle come one after the other, in the order in
+			    which they joined */
 	unsigned int member;  /* 0 to members - 1 */
 	unsigned int members; /* 1 where there is no bundle */
 	const struct hf_checkpoint *checkpoints;

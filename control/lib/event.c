@@ -39,6 +39,7 @@ static void tell_arrival(struct hf *h, struct arrival *a)
 		.received = a->received,
 		.peer_ended = a->flags & APP_RESTORED_PEER_ENDED,
 		.fresh = a->flags & APP_RESTORED_FRESH,
+		.ended = a->flags & APP_RESTORED_ENDED,
 		.bundle = c->bundle,
 		.member = a->member,
 		.members = a->members,

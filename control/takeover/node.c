@@ -97,6 +97,7 @@ static void win(struct node *n)
 	n->claim_ms = 0;
 	n->commit_ms = clock_ms();
 	n->fence->epoch = n->status.epoch;
+	takeover_fence(n);
 	__atomic_store_n(&n->fence->lease_until_ns, n->status.lease_until_ns, __ATOMIC_RELEASE);
 	takeover_begin(n);
 	node_probe_soon(n);
@@ -418,8 +419,8 @@ static int allocate(struct node *n)
 	return n->conns && n->commits && n->embryos && n->load && n->points ? 0 : -ENOMEM;
 }
 
-/* What is needed from here on: packets of our own, sockets that are made again (ports below 1024 too),
- * maps. */
+/* What is needed from here on: packets of our own, sockets that are made again (ports below 1024
+ * too), maps. */
 static int drop_capabilities(void)
 {
 	capng_clear(CAPNG_SELECT_CAPS);

@@ -127,6 +127,8 @@ void serve_abandon(struct node *n);
 
 /* ---- takeover.c: becoming the owner ---- */
 
+/* Before the lease begins: what is unknown is dropped for a while, not answered with a RST. */
+void takeover_fence(struct node *n);
 void takeover_begin(struct node *n);
 /* The peer of a connection in mode PROBING has answered. */
 void takeover_probed(struct node *n, struct conn *c);

@@ -23,8 +23,8 @@
 
 #define PUSH_BATCH    64
 #define ENDING_MS     10000u /* the peer may still send its FIN again */
-#define REFRESH_NS    100000000ull
-#define REFRESH_BATCH 2000u /* slots looked at in one tick */
+#define TSVAL_STALE   500    /* ms: less than what a new owner adds */
+#define REFRESH_BATCH 2000u  /* slots looked at in one tick */
 
 static struct guard_slot *slot_of(const struct node *n, const struct conn *c)
 {
@@ -168,6 +168,10 @@ void serve_finish(struct node *n, struct conn *c)
 {
 	uint64_t ticket;
 
+	if (c->state != CONN_SERVING && c->state != CONN_ORPHAN) {
+		c->state = CONN_SERVING;
+		n->unfinished--;
+	}
 	if (c->slot != CONN_NO_SLOT) {
 		guard_release(n->guard, c->slot);
 		conns_drop_slot(n->conns, c);
@@ -231,6 +235,25 @@ static void on_opened(struct node *n, const struct guard_event *e)
 	serve_put(n, c);
 }
 
+/* Our FIN has arrived and nobody reads here any more: what the peer still sends, its FIN above all,
+ * is acknowledged as the kernel sees fit. */
+static void wind_up(struct node *n, struct conn *c)
+{
+	struct guard_slot *s = slot_of(n, c);
+	struct segment last;
+
+	if (c->ending)
+		return;
+	c->ending = true;
+	c->due_ms = clock_ms() + ENDING_MS;
+	s->mode = GUARD_OPEN;
+	if (s->in_next > s->in_acked) {
+		fill_push(s, &last);
+		last.ack = s->in_next;
+		push(n, &last, 1);
+	}
+}
+
 static void on_ended(struct node *n, struct conn *c)
 {
 	const struct guard_slot *s = slot_of(n, c);
@@ -239,9 +262,8 @@ static void on_ended(struct node *n, struct conn *c)
 		return;
 	if (s->ended & GUARD_ENDED_PEER_RST) {
 		serve_finish(n, c);
-	} else if ((s->ended & GUARD_ENDED_OUT_ACKED) && !c->ending) {
-		c->ending = true;
-		c->due_ms = clock_ms() + ENDING_MS;
+	} else if ((s->ended & GUARD_ENDED_OUT_ACKED) && !c->app) {
+		wind_up(n, c);
 	}
 }
 
@@ -523,6 +545,16 @@ static int on_end(void *arg, struct app *a, uint32_t conn, struct app_why *why)
 	return -EINPROGRESS;
 }
 
+/* Nothing of a socket that nobody answers for may reach its peer. */
+static void freeze(struct node *n, struct conn *c)
+{
+	if (c->slot != CONN_NO_SLOT)
+		n->slots[c->slot].mode = GUARD_FROZEN;
+	if (c->state != CONN_SERVING && c->state != CONN_ORPHAN)
+		n->unfinished--;
+	c->state = CONN_ORPHAN;
+}
+
 static void on_forget(void *arg, struct app *a, uint32_t conn)
 {
 	struct node *n = arg;
@@ -532,8 +564,13 @@ static void on_forget(void *arg, struct app *a, uint32_t conn)
 	if (!c)
 		return;
 	c->app = NULL;
+	c->answer_end = false;
 	if (c->slot == CONN_NO_SLOT)
 		serve_finish(n, c);
+	else if (!(c->record.flags & RECORD_END_ALLOWED))
+		freeze(n, c);
+	else if (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED)
+		wind_up(n, c);
 }
 
 static void on_gone(void *arg, struct app *a, const char *why)
@@ -551,12 +588,13 @@ static void on_gone(void *arg, struct app *a, const char *why)
 			conns_remove(n->conns, c);
 			continue;
 		}
-		if (c->record.flags & RECORD_END_ALLOWED)
+		if (c->record.flags & RECORD_END_ALLOWED) {
+			if (c->slot != CONN_NO_SLOT &&
+			    (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED))
+				wind_up(n, c);
 			continue;
-		/* nothing of a dying process may reach its peers */
-		if (c->slot != CONN_NO_SLOT)
-			n->slots[c->slot].mode = GUARD_FROZEN;
-		c->state = CONN_ORPHAN;
+		}
+		freeze(n, c);
 		live++;
 	}
 	if (!n->owner || n->stopping)
@@ -584,10 +622,11 @@ const struct apps_ops serve_ops = {
 /* ---- now and then ---------------------------------------------------------- */
 
 /* The standby needs to know roughly how much was sent, to tell a plausible acknowledgement from
- * another. */
+ * another, and must not go back behind our timestamps. */
 static bool moved_on(const struct conn *c, const struct guard_slot *s)
 {
-	return c->state == CONN_SERVING && s->out_max != c->record.out_max;
+	return c->state == CONN_SERVING && (s->out_max != c->record.out_max ||
+					    (int32_t)(s->tsval - c->record.tsval) > TSVAL_STALE);
 }
 
 void serve_tick(struct node *n, uint64_t now_ms)

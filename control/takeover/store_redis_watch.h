@@ -64,8 +64,8 @@ struct redis_nodes {
 };
 
 void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, uint64_t now_ns);
-/* Did it write within `age_ns`? `name` NULL: any. */
+/* The name of a node that wrote within `age_ns`, NULL if none did; `name` NULL: of any. */
 const char *redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
-			 uint64_t age_ns);
+				uint64_t age_ns);
 
 #endif

@@ -18,6 +18,7 @@
 #include "control/takeover/announce.h"
 #include "control/takeover/embryo.h"
 #include "control/takeover/node.h"
+#include "control/takeover/point.h"
 #include "control/takeover/restore.h"
 #include "control/takeover/segment.h"
 
@@ -33,15 +34,18 @@
 #define UNKNOWN_NS 30000000000ull
 /* Above the last timestamp we know of: of what left after the record was written. */
 #define TS_AHEAD_MS 1000u
+#define DAY_MS      86400000u
 
 static uint32_t timestamp(const struct record *r)
 {
 	struct timespec t;
-	uint64_t now;
+	uint64_t now, elapsed;
 
 	clock_gettime(CLOCK_REALTIME, &t);
 	now = (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-	return r->tsval + TS_AHEAD_MS + (now > r->time_ms ? (uint32_t)(now - r->time_ms) : 0);
+	elapsed = now > r->time_ms ? now - r->time_ms : 0;
+	/* the nodes' clocks may differ: a jump of a day is harmless, one of 25 is a step back */
+	return r->tsval + TS_AHEAD_MS + (elapsed < DAY_MS ? elapsed : DAY_MS);
 }
 
 /* ---- slots --------------------------------------------------------------- */
@@ -94,7 +98,6 @@ static void give_up(struct node *n, struct conn *c, const char *why)
 		    c->record.service, why);
 	n->last.lost++;
 	n->counts.lost++;
-	n->unfinished--;
 	serve_finish(n, c);
 }
 
@@ -105,11 +108,15 @@ struct begin {
 
 static bool adopt(void *arg, const struct record *r)
 {
+	const struct guard_key *key = &r->facts.key;
 	struct begin *b = arg;
 	struct node *n = b->n;
 	uint32_t slot = CONN_NO_SLOT;
 	struct conn *c;
 
+	/* before its application listens here, too: an unguarded port would answer with a RST */
+	if (r->proto == IPPROTO_TCP)
+		points_add(n->points, &key->local, key->local_port, false, r->service);
 	if (r->flags & RECORD_EMBRYO) {
 		uint64_t forgotten, ticket;
 
@@ -142,6 +149,11 @@ static bool adopt(void *arg, const struct record *r)
 	return true;
 }
 
+void takeover_fence(struct node *n)
+{
+	__atomic_store_n(&n->fence->unknown_until_ns, node_now_ns() + UNKNOWN_NS, __ATOMIC_RELEASE);
+}
+
 void takeover_begin(struct node *n)
 {
 	const struct conf_takeover *t = &n->conf->takeover;
@@ -149,7 +161,6 @@ void takeover_begin(struct node *n)
 
 	memset(&n->last, 0, sizeof(n->last));
 	n->last.began_ns = node_now_ns();
-	n->fence->unknown_until_ns = n->last.began_ns + UNKNOWN_NS;
 	store_each(n->store, adopt, &b);
 	if (n->last.records)
 		n->counts.takeovers++;
@@ -322,7 +333,8 @@ static int give(struct node *n, struct app *a, struct conn *c, unsigned int memb
 		.member = member,
 		.members = members,
 		.flags = (c->record.flags & RECORD_CHECKPOINT ? 0 : APP_RESTORED_FRESH) |
-			 (ended ? APP_RESTORED_PEER_ENDED : 0),
+			 (ended ? APP_RESTORED_PEER_ENDED : 0) |
+			 (c->record.flags & RECORD_END_ALLOWED ? APP_RESTORED_ENDED : 0),
 		.proto = c->record.proto,
 		.key = c->record.facts.key,
 	};

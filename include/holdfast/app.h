@@ -128,6 +128,7 @@ struct app_committed {
 
 #define APP_RESTORED_FRESH      0x01u
 #define APP_RESTORED_PEER_ENDED 0x02u
+#define APP_RESTORED_ENDED      0x04u
 struct app_restored {
 	struct app_header h;
 	__u64 sent;

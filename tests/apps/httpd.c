@@ -3,7 +3,9 @@
  * A small server of files over HTTP/1.1 whose downloads and uploads go on at another node when this
  * one dies: GET sends ROOT/PATH, PUT with a Content-Length writes it. The nodes share ROOT.
  *
- *   httpd [-n INSTANCE] -a ADDRESS -p PORT -r ROOT
+ *   httpd [-n INSTANCE] [-s BYTES] -a ADDRESS -p PORT -r ROOT
+ *
+ * -s: no connection is sent more than so many bytes a second.
  *
  * What a standby needs to know of a connection is in one checkpoint: of a GET the path and the
  * header that was sent (it has the time of day), of a PUT the path, where its body begins in the
@@ -67,14 +69,12 @@ struct client {
 	int file;
 	struct hf_conn *conn;
 	enum state state;
-	bool last;     /* close after the answer */
-	bool writable; /* waits for room */
-	bool guarded;
+	bool last;  /* close after the answer */
+	bool ended; /* the client's FIN was committed: nothing more comes */
 	char path[256];
 	struct answer answer;
 	struct upload upload;
 	uint64_t sent;     /* out stream */
-	uint64_t received; /* in stream, read */
 	uint64_t consumed; /* in stream, handled */
 	uint64_t ticket;
 	size_t len;
@@ -83,6 +83,7 @@ struct client {
 
 static struct hf *hf;
 static int poller, root, listener;
+static unsigned int pace; /* bytes a second a connection; 0: as fast as it goes */
 static char block[BLOCK];
 
 static void step(struct client *c);
@@ -114,11 +115,19 @@ static struct client *add(int fd)
 		return NULL;
 	c->fd = fd;
 	c->file = -1;
+	if (pace)
+		setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &pace, sizeof(pace));
 	watch(c, EPOLLIN, EPOLL_CTL_ADD);
 	return c;
 }
 
 /* ---- checkpoints -------------------------------------------------------- */
+
+static int commit(struct client *c, uint64_t *ticket)
+{
+	return c->ended ? hf_commit_end(c->conn, c->consumed, ticket)
+			: hf_commit(c->conn, c->consumed, ticket);
+}
 
 static int save(struct client *c, uint32_t kind)
 {
@@ -140,7 +149,7 @@ static int save(struct client *c, uint32_t kind)
 
 	memcpy(s.head, c->answer.head, s.head_len);
 	ret = hf_checkpoint(c->conn, &cp);
-	return ret ? ret : hf_commit(c->conn, c->consumed, &c->ticket);
+	return ret ? ret : commit(c, &c->ticket);
 }
 
 /* ---- answers -------------------------------------------------------------- */
@@ -159,6 +168,7 @@ static int answer(struct client *c, const char *status, uint64_t size)
 			 "HTTP/1.1 %s\r\nDate: %s\r\nContent-Length: %llu\r\n%s\r\n", status, date,
 			 (unsigned long long)size, c->last ? "Connection: close\r\n" : "");
 	c->state = COMMITTING;
+	watch(c, 0, EPOLL_CTL_MOD);
 	return save(c, SENDING);
 }
 
@@ -210,11 +220,11 @@ static int begin_get(struct client *c)
 	return answer(c, "200 OK", st.st_size);
 }
 
+/* What it had before is cut off at the end, not here: a server that hung may come to this line when
+ * another one has long been writing the file. */
 static int begin_put(struct client *c, uint64_t size)
 {
-	c->file = safe(c->path)
-			  ? openat(root, c->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)
-			  : -1;
+	c->file = safe(c->path) ? openat(root, c->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644) : -1;
 	if (c->file < 0)
 		return -EINVAL;
 	c->upload.start = c->consumed;
@@ -229,8 +239,7 @@ static int parse(struct client *c, char *end)
 	char method[8], path[256], *line, *save_line;
 	size_t head = end + 4 - c->buf, rest = c->len - head;
 	unsigned long long size = 0;
-	bool expect = false;
-	int minor, ret;
+	int minor;
 
 	*end = 0;
 	if (sscanf(c->buf, "%7s /%255s HTTP/1.%d", method, path, &minor) != 3)
@@ -242,8 +251,6 @@ static int parse(struct client *c, char *end)
 			size = strtoull(line + 15, NULL, 10);
 		if (!strcasecmp(line, "connection: close"))
 			c->last = true;
-		if (!strncasecmp(line, "expect:", 7))
-			expect = true;
 	}
 	c->consumed += head;
 	memmove(c->buf, c->buf + head, rest);
@@ -253,9 +260,8 @@ static int parse(struct client *c, char *end)
 		return begin_get(c);
 	if (strcmp(method, "PUT"))
 		return -EBADMSG;
-	(void)expect; /* curl goes on by itself after a second, or is told not to ask */
-	ret = begin_put(c, size);
-	return ret;
+	/* no "100 Continue": who asks for it goes on by himself after a while */
+	return begin_put(c, size);
 }
 
 static int write_body(struct client *c, const char *data, size_t len)
@@ -294,13 +300,14 @@ static int take(struct client *c)
 			return -EPIPE;
 		if (got < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		c->received += got;
 		ret = write_body(c, block, got);
 		if (!ret && c->consumed < end)
-			ret = hf_commit(c->conn, c->consumed, NULL);
+			ret = commit(c, NULL);
 		if (ret)
 			return ret;
 	}
+	if (ftruncate(c->file, c->upload.size))
+		return -errno;
 	close(c->file);
 	c->file = -1;
 	c->path[0] = 0;
@@ -325,16 +332,32 @@ static int read_head(struct client *c)
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		c->len += n;
-		c->received += n;
 	}
+}
+
+static void peer_ended(struct client *c)
+{
+	c->ended = true;
+	c->last = true;
+	commit(c, NULL);
 }
 
 /* The client ended it between two requests: it may hear our end, too. */
 static void finish(struct client *c, int why)
 {
-	if (why == -ESHUTDOWN)
-		hf_commit_end(c->conn, c->consumed, NULL);
+	if (why == -ESHUTDOWN && !c->ended)
+		peer_ended(c);
 	drop(c, true);
+}
+
+/* A client that ends its direction while it is being answered: it sends its FIN again and again
+ * until it is told that we know. */
+static void look_for_end(struct client *c)
+{
+	char byte;
+
+	if (!c->ended && !c->len && !recv(c->fd, &byte, 1, MSG_PEEK))
+		peer_ended(c);
 }
 
 static void answered(struct client *c)
@@ -343,6 +366,7 @@ static void answered(struct client *c)
 		close(c->file);
 	c->file = -1;
 	if (c->last) {
+		look_for_end(c);
 		drop(c, true);
 		return;
 	}
@@ -368,13 +392,22 @@ static void step(struct client *c)
 				answered(c);
 				return;
 			}
-			watch(c, EPOLLOUT, EPOLL_CTL_MOD);
+			watch(c, EPOLLOUT | (c->ended ? 0 : EPOLLRDHUP | EPOLLET), EPOLL_CTL_MOD);
 		}
 	} while (!ret && c->state != before && c->state != COMMITTING);
-	if (ret == -EPIPE && !c->conn)
-		ret = 0;
 	if (ret)
 		finish(c, ret);
+}
+
+static void on_socket(struct client *c, uint32_t events)
+{
+	if (c->state == COMMITTING && events & (EPOLLERR | EPOLLHUP)) {
+		drop(c, true);
+		return;
+	}
+	if (c->state == SENDING && events & EPOLLRDHUP)
+		look_for_end(c);
+	step(c);
 }
 
 /* ---- the library's events ----------------------------------------------------- */
@@ -412,7 +445,8 @@ static void on_restored(void *arg, const struct hf_restored *r)
 	c->conn = r->conn;
 	hf_set_data(c->conn, c);
 	c->sent = r->sent;
-	c->received = c->consumed = r->received;
+	c->consumed = r->received;
+	c->ended = r->peer_ended;
 	if (r->checkpoint_count == 1 && r->checkpoints[0].len == sizeof(s)) {
 		const struct hf_checkpoint *cp = &r->checkpoints[0];
 
@@ -426,6 +460,12 @@ static void on_restored(void *arg, const struct hf_restored *r)
 		c->upload.start = s.body_start;
 		c->upload.size = s.body_size;
 		c->state = s.kind;
+		if (s.kind == SENDING && r->ended &&
+		    r->sent > cp->object_start + s.head_len + s.body_size) {
+			hf_ready(c->conn, 0);
+			drop(c, true);
+			return;
+		}
 		if (s.kind == SENDING && r->sent > cp->object_start + s.head_len + s.body_size) {
 			fprintf(stderr, "httpd: the client has more of '%s' than there is\n",
 				c->path);
@@ -500,10 +540,13 @@ int main(int argc, char **argv)
 	struct epoll_event events[64], e = {.events = EPOLLIN};
 	int opt, port = 0, ret;
 
-	while ((opt = getopt(argc, argv, "n:a:p:r:")) != -1) {
+	while ((opt = getopt(argc, argv, "n:s:a:p:r:")) != -1) {
 		switch (opt) {
 		case 'n':
 			instance = optarg;
+			break;
+		case 's':
+			pace = strtoul(optarg, NULL, 10);
 			break;
 		case 'a':
 			address = optarg;
@@ -519,7 +562,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!address || !port || !dir) {
-		fputs("usage: httpd [-n INSTANCE] -a ADDRESS -p PORT -r ROOT\n", stderr);
+		fputs("usage: httpd [-n INSTANCE] [-s BYTES] -a ADDRESS -p PORT -r ROOT\n", stderr);
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -554,7 +597,7 @@ int main(int argc, char **argv)
 			else if (events[i].data.ptr == &hf)
 				library = true;
 			else
-				step(events[i].data.ptr);
+				on_socket(events[i].data.ptr, events[i].events);
 		}
 		if (library)
 			hf_dispatch(hf);
