@@ -189,6 +189,62 @@ static const struct row wrong_for_the_role_rows[] = {
 	 "an anchor needs at least one section [service NAME]"},
 };
 
+/* Eleven lines: what a row adds to [node b] is line 12. */
+#define SERVER                                                                                     \
+	"[holdfast]\nrole = server\nid = a\npoints = 10.6.0.1\n[takeover]\naddress = 10.5.0.100/24\n" \
+	"interface = lo\nkey = key\n\n[node b]\naddress = 10.6.0.2\n"
+#define TAKEOVER SERVER "[takeover]\n" /* the next line is 13 */
+#define ROLE_SERVER "[holdfast]\nrole = server\nid = a\n"
+
+static const struct row wrong_in_takeover_rows[] = {
+	{TAKEOVER "address = 10.5.0.100\n", 13, "address '10.5.0.100' is named twice"},
+	{TAKEOVER "address = 10.5.0.101/33\n", 13, "'10.5.0.101/33' has no prefix length that fits"},
+	{TAKEOVER "address = 127.0.0.1\n", 13, "'127.0.0.1" NO_UNICAST},
+	{TAKEOVER "store = disk\n", 13, "store 'disk' is neither 'direct' nor 'redis'"},
+	{TAKEOVER "redis = localhost\n", 13, "redis 'localhost' is not HOST:PORT"},
+	{TAKEOVER "redis = localhost:6379\n", 0, "'redis' needs 'store = redis' in [takeover]"},
+	{TAKEOVER "store = redis\n", 0, "store = redis needs 'redis = HOST:PORT' in [takeover]"},
+	{TAKEOVER "store = redis\nredis = h:1\n", 0,
+	 "[node] sections belong to store = direct: with redis the nodes find each other there"},
+	{TAKEOVER "replicas = 17\n", 13, "replicas '17' is not a number from 0 to 16"},
+	{TAKEOVER "lease = 120\n", 13, "lease '120' is no duration such as 120ms"},
+	{TAKEOVER "lease = 10ms\n", 0, "lease must be from 20 ms to 60000 ms"},
+	{TAKEOVER "heartbeat = 31ms\n", 0, "heartbeat must be at most a quarter of the lease"},
+	{TAKEOVER "on-store-loss = maybe\n", 13, "on-store-loss 'maybe' is neither 'hold' nor 'open'"},
+	{TAKEOVER "max-connections = 15\n", 13,
+	 "max-connections '15' is not a number from 16 to 1048576"},
+	{TAKEOVER "give-away-cpu = 101\n", 13, "give-away-cpu '101' is not a number from 1 to 100"},
+	{TAKEOVER "applications = no-such-group\n", 13,
+	 "there is no group 'no-such-group' on this machine"},
+	{TAKEOVER "redis-password-file = open\n", 0,
+	 "password file open: others may read it, or it is no file; chmod 600 it"},
+	{TAKEOVER "redis-password-file = none\n", 0, "password file none: No such file or directory"},
+	{TAKEOVER "colour = red\n", 13, "unknown key 'colour' in section [takeover]"},
+	{SERVER "port = 1\n", 12, "unknown key 'port' in section [node b]"},
+	{SERVER "address = b\n", 12, "'b' is neither an address nor ADDRESS:PORT"},
+	{SERVER "address = 10.5.0.100\n", 0,
+	 "the address of node 'b' is one that moves: nodes need addresses of their own"},
+	{SERVER "[node c]\naddress = 10.6.0.3\n[node b]\n", 14, "section [node b] is there twice"},
+	{SERVER "[node a]\naddress = 10.6.0.3\n", 0, "section [node a] names this node itself"},
+	{SERVER "[node c]\n\n", 0, "section [node c] names no 'address'"},
+	{SERVER "[mobile m]\nkey = key\n", 0,
+	 "[mobile], [service], [anchor], [uplink] and 'pool' do not belong to role server"},
+	{"[holdfast]\nrole = server\n", 0,
+	 "a server needs its 'id' in [holdfast], the name of its section at the other nodes"},
+	{ROLE_SERVER, 0, "a server needs 'address' in [takeover], the addresses that move"},
+	{ROLE_SERVER "[takeover]\naddress = 10.5.0.1\n", 0,
+	 "a server needs 'interface' in [takeover], the one towards the clients"},
+	{ROLE_SERVER "[takeover]\naddress = 10.5.0.1\ninterface = none9\n", 0,
+	 "interface 'none9' of [takeover] does not exist"},
+	{ROLE_SERVER "[takeover]\naddress = 10.5.0.1\ninterface = lo\n", 0,
+	 "[takeover] names no 'key', the secret file that the nodes share; 'holdfast genkey FILE' makes "
+	 "one"},
+	{ROLE_SERVER "[takeover]\naddress = 10.5.0.1\ninterface = lo\nkey = key\n", 0,
+	 "a server needs a section [node NAME] for each other node of its group"},
+	{MOBILE "[takeover]\naddress = 10.5.0.1\n", 0,
+	 "[takeover] and [node] sections belong to role server"},
+};
+
 static const struct row wrong_in_form_rows[] = {
 	{MOBILE "optional yes\n", 9, "neither a [section] nor 'key = value'"},
 	{MOBILE "hello\n", 9, "neither a [section] nor 'key = value'"},

@@ -440,6 +440,41 @@ static void wrong_for_the_role(void **state)
 	CHECK(wrong_for_the_role_rows);
 }
 
+static void wrong_in_takeover(void **state)
+{
+	(void)state;
+	CHECK(wrong_in_takeover_rows);
+}
+
+static void takeover(void **state)
+{
+	struct conf *c = read_text(SERVER "[takeover]\naddress = fd05::100/64\ngroup = web\n"
+					  "lease = 1s\nheartbeat = 100ms\non-store-loss = open\n"
+					  "give-away-cpu = 90\n[node c]\naddress = [fd06::3]:99\n");
+	const struct conf_takeover *t = &c->takeover;
+
+	(void)state;
+	assert_int_equal(c->role, HF_ROLE_SERVER);
+	assert_string_equal(t->group, "web");
+	assert_string_equal(t->interface, "lo");
+	assert_int_equal(t->address_count, 2);
+	assert_addr(&t->addresses[0].addr, "10.5.0.100");
+	assert_int_equal(t->addresses[0].len, 24);
+	assert_addr(&t->addresses[1].addr, "fd05::100");
+	assert_int_equal(t->addresses[1].len, 64);
+	assert_int_equal(t->lease, 1000);
+	assert_int_equal(t->heartbeat, 100);
+	assert_true(t->open_on_loss);
+	assert_false(t->redis);
+	assert_int_equal(t->give_away_cpu, 90);
+	assert_int_equal(t->node_count, 2);
+	assert_string_equal(t->nodes[1].node, "c");
+	assert_addr(&t->nodes[1].addr, "fd06::3");
+	assert_int_equal(t->nodes[1].port, 99);
+	assert_int_equal(t->nodes[0].port, 0);
+	conf_free(c);
+}
+
 static void wrong_in_form(void **state)
 {
 	(void)state;
@@ -613,6 +648,8 @@ int main(void)
 		cmocka_unit_test(wrong_files),
 		cmocka_unit_test(garbage),
 		cmocka_unit_test(section_without_keys),
+		cmocka_unit_test(takeover),
+		cmocka_unit_test(wrong_in_takeover),
 		cmocka_unit_test(heads),
 		cmocka_unit_test(section_twice_in_a_row),
 		cmocka_unit_test(long_lines),
