@@ -21,7 +21,7 @@
 
 #define REDIS_PORT   7001
 #define REPLICA_PORT 7002
-#define LEASE_MS     200
+#define LEASE_MS     400
 #define HEARTBEAT_MS 40
 #define PATIENCE_MS  20000
 #define PROXY_PAIRS  32

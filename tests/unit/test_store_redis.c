@@ -103,14 +103,14 @@ static void nodes_are_there_while_they_write(void **state)
 
 	(void)state;
 	redis_nodes_saw(&n, "b", "1", 10 * SEC);
-	assert_false(redis_nodes_present(&n, "b", 10 * SEC, SEC)); /* it may be long dead */
+	assert_null(redis_nodes_present(&n, "b", 10 * SEC, SEC)); /* it may be long dead */
 	redis_nodes_saw(&n, "b", "1", 11 * SEC);
-	assert_false(redis_nodes_present(&n, NULL, 11 * SEC, SEC));
+	assert_null(redis_nodes_present(&n, NULL, 11 * SEC, SEC));
 	redis_nodes_saw(&n, "b", "2", 12 * SEC);
-	assert_true(redis_nodes_present(&n, "b", 12 * SEC, SEC));
-	assert_true(redis_nodes_present(&n, NULL, 13 * SEC, SEC));
-	assert_false(redis_nodes_present(&n, "c", 12 * SEC, SEC));
-	assert_false(redis_nodes_present(&n, "b", 13 * SEC + 1, SEC));
+	assert_non_null(redis_nodes_present(&n, "b", 12 * SEC, SEC));
+	assert_string_equal(redis_nodes_present(&n, NULL, 13 * SEC, SEC), "b");
+	assert_null(redis_nodes_present(&n, "c", 12 * SEC, SEC));
+	assert_null(redis_nodes_present(&n, "b", 13 * SEC + 1, SEC));
 	for (int i = 0; i < 2 * REDIS_NODES_MAX; i++) {
 		snprintf(name, sizeof(name), "n%d", i);
 		redis_nodes_saw(&n, name, "1", 12 * SEC);
@@ -329,7 +329,7 @@ static void t6_hand_over_under_load(void **state)
 	HOLDS(w, 2 * LEASE_MS, true);
 	w->a.wants = false;
 	asked = redis_node_put(&w->a, 1, ++number);
-	assert_int_equal(store_hand(w->a.store, "b"), 0);
+	assert_int_equal(store_hand(w->a.store, NULL), 0); /* any that is there */
 	do {
 		r.in_commit = ++number;
 		event_base_loop(w->base, EVLOOP_ONCE);
