@@ -99,6 +99,20 @@ static int complain(struct loader_error *err, int code, const char *what, uint32
 	}
 }
 
+static int taken(struct loader_error *err, enum loader_prog prog, uint32_t ifindex)
+{
+	char name[IF_NAMESIZE] = "?";
+
+	if_indextoname(ifindex, name);
+	return error_set(
+		err, -EBUSY,
+		"cannot attach to %s: a filter that this instance did not put there has "
+		"our place (%s, priority %u, handle 0x%x): another instance works on this "
+		"interface; detach it first",
+		name, hook_of(prog, ifindex).attach_point == BPF_TC_EGRESS ? "egress" : "ingress",
+		priority_of(prog), TC_HANDLE);
+}
+
 int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
 		  struct loader_error *err)
 {
@@ -115,18 +129,8 @@ int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uin
 	if (ret < 0)
 		return error_set(err, ret, "cannot tell the network namespace: %s", strerror(-ret));
 	ours = find(p, prog, r.netns, ifindex, &old);
-	if (!ours && in_place(prog, ifindex)) {
-		char name[IF_NAMESIZE] = "?";
-
-		if_indextoname(ifindex, name);
-		return error_set(
-			err, -EBUSY,
-			"cannot attach to %s: a filter that this instance did not put there "
-			"has our place (%s, priority %u, handle 0x%x): another instance "
-			"works on this interface; detach it first",
-			name, hook.attach_point == BPF_TC_EGRESS ? "egress" : "ingress",
-			priority_of(prog), TC_HANDLE);
-	}
+	if (!ours && in_place(prog, ifindex))
+		return taken(err, prog, ifindex);
 	ret = bpf_tc_hook_create(&hook);
 	if (ret < 0 && ret != -EEXIST)
 		return complain(err, ret, "make the clsact qdisc", ifindex);
@@ -145,7 +149,9 @@ int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uin
 	opts.flags = ours ? BPF_TC_F_REPLACE : 0;
 	ret = bpf_tc_attach(&hook, &opts);
 	if (ret < 0) {
-		ret = complain(err, ret, "attach the tc program", ifindex);
+		/* what runs no program of the kind that has an identifier shows only now */
+		ret = ret == -EEXIST ? taken(err, prog, ifindex)
+				     : complain(err, ret, "attach the tc program", ifindex);
 		unlink(fresh);
 		goto out;
 	}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bpf/guard.skel.h"
+#include "bpf/guard_free.skel.h"
 #include "loader/private.h"
 
 static const struct map_shape shapes[GUARD_MAP_COUNT] = {
@@ -160,6 +161,33 @@ static int keep_all(struct guard_bpf *skel, struct guard *g)
 	return 0;
 }
 
+/* The programs that empty and fill guard_free, which has been made. */
+static int load_free(struct guard *g, const struct bpf_object_open_opts *opts,
+		     struct loader_error *err)
+{
+	struct guard_free_bpf *skel = guard_free_bpf__open_opts(opts);
+	int ret;
+
+	if (!skel)
+		return error_set(err, -errno, "cannot open the data plane (guard_free): %s",
+				 error_heard());
+	ret = bpf_map__reuse_fd(skel->maps.guard_free, g->map_fd[GUARD_MAP_FREE]);
+	if (ret == 0)
+		ret = guard_free_bpf__load(skel);
+	if (ret < 0) {
+		ret = object_explain(ret, "guard_free", false, opts->kernel_log_buf, err);
+		goto out;
+	}
+	g->drain_fd = object_keep(bpf_program__fd(skel->progs.guard_drain));
+	g->fill_fd = object_keep(bpf_program__fd(skel->progs.guard_fill));
+	ret = g->drain_fd < 0 ? g->drain_fd : g->fill_fd < 0 ? g->fill_fd : 0;
+	if (ret < 0)
+		error_set(err, ret, "cannot keep the data plane (guard_free): %s", strerror(-ret));
+out:
+	guard_free_bpf__destroy(skel);
+	return ret;
+}
+
 static int load(struct guard *g, struct loader_error *err)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts);
@@ -183,8 +211,12 @@ static int load(struct guard *g, struct loader_error *err)
 		goto out;
 	}
 	ret = keep_all(skel, g);
-	if (ret < 0)
+	if (ret < 0) {
 		error_set(err, ret, "cannot keep the data plane (guard): %s", strerror(-ret));
+		goto out;
+	}
+	opts.kernel_log_buf[0] = '\0';
+	ret = load_free(g, &opts, err);
 out:
 	guard_bpf__destroy(skel);
 	error_unlisten();
@@ -343,7 +375,7 @@ int guard_open(const struct guard_options *options, struct guard **ret_guard,
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return error_set(err, -ENOMEM, "no memory for the guard");
-	g->owner_fd = -1;
+	g->owner_fd = g->drain_fd = g->fill_fd = -1;
 	memset(g->map_fd, -1, sizeof(g->map_fd));
 	memset(g->prog_fd, -1, sizeof(g->prog_fd));
 
@@ -438,6 +470,8 @@ void guard_close(struct guard *g)
 		munmap(g->slots, sizeof(struct guard_slot) * g->slot_count);
 	close_all(g->map_fd, GUARD_MAP_COUNT);
 	close_all(g->prog_fd, GUARD_PROG_COUNT);
+	close_all(&g->drain_fd, 1);
+	close_all(&g->fill_fd, 1);
 	if (g->owner_fd >= 0)
 		close(g->owner_fd);
 	free(g);

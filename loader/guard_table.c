@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/membarrier.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "loader/private.h"
 
 #define BATCH 1024u /* elements taken out of a hash map at once */
+#define PIECE 4096u /* slots that a program takes out of guard_free, or puts there, in one run */
 
 static int write_elem(int fd, const void *key, const void *value, uint64_t flags)
 {
@@ -69,13 +71,41 @@ static void wait_for_programs(void)
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
+/* Runs a program of guard_free.bpf.c on `count` slots from `first` on; how many it did. */
+static int run_piece(int prog_fd, uint32_t first, uint32_t count)
+{
+	struct __sk_buff skb = {.cb = {count, first}};
+	char packet[64] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet),
+		    .ctx_in = &skb, .ctx_size_in = sizeof(skb));
+
+	return bpf_prog_test_run_opts(prog_fd, &opts) < 0 ? -errno : (int)opts.retval;
+}
+
+static int drain(const struct guard *g)
+{
+	int n;
+
+	do {
+		n = run_piece(g->drain_fd, 0, PIECE);
+	} while (n == (int)PIECE);
+	return n < 0 ? n : 0;
+}
+
 int guard_fill(const struct guard *g)
 {
-	int ret = 0;
+	uint32_t count;
+	int n;
 
-	for (uint32_t i = 0; i < g->slot_count && ret == 0; i++)
-		ret = write_elem(g->map_fd[GUARD_MAP_FREE], NULL, &i, 0);
-	return ret;
+	for (uint32_t i = 0; i < g->slot_count; i += count) {
+		count = g->slot_count - i < PIECE ? g->slot_count - i : PIECE;
+		n = run_piece(g->fill_fd, i, count);
+		if (n < 0)
+			return n;
+		if ((uint32_t)n != count)
+			return -ENOBUFS;
+	}
+	return 0;
 }
 
 static void zero(struct guard_slot *s)
@@ -88,7 +118,6 @@ static void zero(struct guard_slot *s)
 
 int guard_clear(struct guard *g)
 {
-	uint32_t slot;
 	int ret;
 
 	/* Without points no embryo is made, without embryos and free slots no connection. */
@@ -96,10 +125,9 @@ int guard_clear(struct guard *g)
 		    sizeof(struct guard_point_val));
 	if (ret < 0)
 		return ret;
-	while (bpf_map_lookup_and_delete_elem(g->map_fd[GUARD_MAP_FREE], NULL, &slot) == 0)
-		;
-	if (errno != ENOENT)
-		return -errno;
+	ret = drain(g);
+	if (ret < 0)
+		return ret;
 	wait_for_programs();
 	ret = empty(g->map_fd[GUARD_MAP_EMBRYOS], sizeof(struct guard_key),
 		    sizeof(struct guard_embryo));

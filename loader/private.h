@@ -220,6 +220,7 @@ struct guard {
 	struct place place;
 	int map_fd[GUARD_MAP_COUNT];
 	int prog_fd[GUARD_PROG_COUNT];
+	int drain_fd, fill_fd; /* programs on guard_free */
 	int owner_fd;
 	uint32_t slot_count;
 	struct guard_conf *conf;
