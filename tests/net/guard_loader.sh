@@ -228,10 +228,12 @@ outlives_its_opener() {
 }
 
 refuses_other_layout() {
+	local rest
 	one open 64 attach a0 || return 1
 	in_ns "$tool" one "$root" open 64 show >/dev/null || return 1
+	mapfile -t rest < <(printf '00\n%.0s' {1..59})
 	bpftool map update pinned "$base/maps/guard_conf" key 0 0 0 0 value hex 48 4c 47 31 02 \
-		$(printf '00 %.0s' $(seq 59)) || return 1
+		"${rest[@]}" || return 1
 	one open 64 && return 1
 	said "open ESTALE" && said "version 2" && said "detach --all" && both || return 1
 	one purge || return 1
