@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- *   HELLO  magic (4), version (2), zero (2), lease_ms (4), group, node (HF_NAME_LEN each), members
- * (16), epoch (4), flags (4), copy: epoch (4), seq (8) LEASE  event (4), epoch (4), flags (4),
- * stamp, clock, lease_ns (8 each), copy: epoch (4), seq (8) BEGIN  epoch (4), keep (4), seq (8)
- *   COPY   epoch (4), items
- *   END, ACK  epoch (4), seq (8)
- *   PUT    epoch (4), seq (8), items
+ *   HELLO  magic (4), version (2), RECORD_VERSION (2), lease_ms (4), group, node (HF_NAME_LEN
+ * each), members (16), epoch (4), flags (4), copy: epoch (4), seq (8) LEASE  event (4), epoch (4),
+ * flags (4), stamp, clock, lease_ns (8 each), copy: epoch (4), seq (8) BEGIN  epoch (4), keep (4),
+ * seq (8) COPY   epoch (4), items END, ACK  epoch (4), seq (8) PUT    epoch (4), seq (8), items
  *   WISH, BEAT  nothing
  */
 #include "control/takeover/frame.h"
@@ -14,13 +12,15 @@
 #include <errno.h>
 #include <string.h>
 
-#define MAGIC     0x48464453u /* "HFDS" */
-#define HELLO_LEN (12u + 2 * HF_NAME_LEN + FRAME_DIGEST_LEN + 20u)
-#define LEASE_LEN 48u
-#define BEGIN_LEN 16u
-#define COPY_LEN  4u
-#define END_LEN   12u
-#define PUT_LEN   12u
+/* who cannot read our records is no standby */
+#define HELLO_VERSION ((uint32_t)FRAME_VERSION << 16 | RECORD_VERSION)
+#define MAGIC         0x48464453u /* "HFDS" */
+#define HELLO_LEN     (12u + 2 * HF_NAME_LEN + FRAME_DIGEST_LEN + 20u)
+#define LEASE_LEN     48u
+#define BEGIN_LEN     16u
+#define COPY_LEN      4u
+#define END_LEN       12u
+#define PUT_LEN       12u
 
 _Static_assert(FRAME_HEADER_LEN + HELLO_LEN <= FRAME_FIXED_MAX, "the longest without items");
 _Static_assert(FRAME_HEADER_LEN + HELLO_LEN <= FRAME_HELLO_MAX, "read before HELLO");
@@ -109,9 +109,9 @@ static int get_hello(const uint8_t *at, const uint8_t *end, struct frame *ret)
 	if (end - at < 8 || get32(&at) != MAGIC)
 		return -EBADMSG;
 	version = get32(&at);
-	if (version >> 16 != FRAME_VERSION)
+	if (version != HELLO_VERSION)
 		return -EPROTONOSUPPORT;
-	if (version & 0xffff || (size_t)(end - at) != HELLO_LEN - 8)
+	if ((size_t)(end - at) != HELLO_LEN - 8)
 		return -EBADMSG;
 	ret->hello.lease_ms = get32(&at);
 	if (!get_name(&at, ret->hello.group) || !get_name(&at, ret->hello.node))
@@ -251,7 +251,7 @@ bool frame_item(struct frame *f, uint64_t *ret_id, const uint8_t **ret_bytes, si
 static void put_hello(uint8_t **at, const struct frame *f)
 {
 	put32(at, MAGIC);
-	put32(at, (uint32_t)FRAME_VERSION << 16);
+	put32(at, HELLO_VERSION);
 	put32(at, f->hello.lease_ms);
 	put_name(at, f->hello.group);
 	put_name(at, f->hello.node);

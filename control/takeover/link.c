@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * A connection that was accepted is a guest until its HELLO; then it takes the place of the node's
- * former connection. The order matters to the lease machine: the old connection is closed before we
- * describe ourselves on the new one, so nothing of the old one can come after that.
- *
- * As in tls_server.c, an unknown identity is given a random key: it fails as a wrong key does.
- */
-#include "control/takeover/link.h"
+/* The life of one node's connection: pause, dial, shake hands, HELLO, frames. What was accepted is
+ * a guest first: guest.c. */
+#include "control/takeover/link_private.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -15,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,7 +17,6 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
-#include <event2/listener.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 
@@ -31,61 +24,8 @@
 #include "control/peer/tls_common.h"
 #include "control/takeover/store_private.h"
 
-#define BACKLOG        16
-#define SINGLE_MAX     (128 << 10) /* bytes read or written in one go */
-#define INPUT_MAX      (2u << 20)  /* a frame at its longest, and then some */
-#define ACCEPT_PAUSE_S 1
-
-#define STRANGER       UINT32_MAX
-
-enum stage {
-	STAGE_IDLE,  /* the other node dials */
-	STAGE_PAUSE, /* we dial when `timer` is over */
-	STAGE_DIAL,  /* TCP */
-	STAGE_SHAKE, /* TLS; then HELLO was sent and theirs is awaited */
-	STAGE_MET,
-};
-
-struct link {
-	struct links *links;
-	uint32_t peer;
-	enum stage stage;
-	bool dials;
-	unsigned int retry_ms;
-	int fd; /* STAGE_DIAL */
-	struct event *connected;
-	struct event *timer; /* pause, or the end of our patience */
-	struct event *drop;  /* active: too much waits */
-	struct bufferevent *bev;
-	SSL *ssl; /* the bufferevent's */
-	uint64_t heard_ns;
-	char why[160];
-};
-
-struct guest {
-	TAILQ_ENTRY(guest) link; /* oldest first */
-	struct links *links;
-	uint32_t peer; /* as claimed; STRANGER */
-	struct bufferevent *bev;
-	SSL *ssl;
-	struct event *timer;
-};
-
-struct links {
-	struct event_base *base;
-	struct store_config config;
-	struct links_ops ops;
-	void *arg;
-	uint8_t nobodys_key[KEY_LEN];
-	SSL_CTX *server;
-	SSL_CTX *client;
-	struct evconnlistener *listener;
-	struct event *resume;
-	TAILQ_HEAD(, guest) guests;
-	size_t guest_count;
-	struct link links[STORE_PEERS_MAX];
-	size_t count;
-};
+#define SINGLE_MAX (128 << 10) /* bytes read or written in one go */
+#define INPUT_MAX  (2u << 20)  /* a frame at its longest, and then some */
 
 static void on_read(struct bufferevent *bev, void *arg);
 static void on_written(struct bufferevent *bev, void *arg);
@@ -100,7 +40,7 @@ __attribute__((format(printf, 2, 3))) static void because(struct link *k, const 
 	va_end(args);
 }
 
-static void set_timer(struct event *timer, unsigned int ms)
+void link_timer(struct event *timer, unsigned int ms)
 {
 	struct timeval t = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
@@ -133,7 +73,7 @@ static void link_close(struct link *k)
 	k->stage = STAGE_IDLE;
 	if (k->dials) {
 		k->stage = STAGE_PAUSE;
-		set_timer(k->timer, k->retry_ms);
+		link_timer(k->timer, k->retry_ms);
 		k->retry_ms *= 2;
 		if (k->retry_ms > LINK_RETRY_MS_MAX)
 			k->retry_ms = LINK_RETRY_MS_MAX;
@@ -166,7 +106,7 @@ static int say_hello(struct links *l, struct bufferevent *bev)
 
 /* Takes a frame from the front. 0: there is a whole one, of `ret_len` bytes, which stay there for
  * now. */
-static int front(struct evbuffer *in, struct frame *ret, size_t *ret_len)
+int link_front(struct evbuffer *in, struct frame *ret, size_t *ret_len)
 {
 	size_t len = evbuffer_get_contiguous_space(in), need;
 	ssize_t n;
@@ -183,7 +123,7 @@ static int front(struct evbuffer *in, struct frame *ret, size_t *ret_len)
 	}
 }
 
-static int hello_check(struct links *l, uint32_t peer, const struct frame *f)
+int link_hello_check(struct links *l, uint32_t peer, const struct frame *f)
 {
 	if (f->type != FRAME_HELLO)
 		return -EPROTO;
@@ -192,7 +132,7 @@ static int hello_check(struct links *l, uint32_t peer, const struct frame *f)
 	return l->ops.check(l->arg, peer, f);
 }
 
-static const char *hello_text(int rc)
+const char *link_hello_text(int rc)
 {
 	switch (rc) {
 	case -EPROTONOSUPPORT:
@@ -210,14 +150,14 @@ static void link_hello(struct link *k, struct evbuffer *in)
 {
 	struct frame f;
 	size_t len;
-	int rc = front(in, &f, &len);
+	int rc = link_front(in, &f, &len);
 
 	if (rc == -EAGAIN)
 		return;
 	if (rc == 0)
-		rc = hello_check(k->links, k->peer, &f);
+		rc = link_hello_check(k->links, k->peer, &f);
 	if (rc < 0) {
-		because(k, "%s: %s", k->links->config.peers[k->peer].node, hello_text(rc));
+		because(k, "%s: %s", k->links->config.peers[k->peer].node, link_hello_text(rc));
 		k->links->ops.refused(k->links->arg, k->why);
 		link_close(k);
 		return;
@@ -242,7 +182,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 	}
 	k->heard_ns = store_now_ns();
 	while (evbuffer_get_length(in) > 0) {
-		rc = front(in, &f, &len);
+		rc = link_front(in, &f, &len);
 		if (rc == -EAGAIN)
 			return;
 		if (rc == 0)
@@ -328,6 +268,27 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	OPENSSL_cleanse(exported, sizeof(exported));
 }
 
+/* A guest's connection in place of what there was. */
+void link_take(struct link *k, struct bufferevent *bev, SSL *ssl, const struct frame *hello)
+{
+	if (k->bev) {
+		because(k, "%s: it came anew", k->links->config.peers[k->peer].node);
+		link_close(k);
+	}
+	k->bev = bev;
+	k->ssl = ssl;
+	SSL_set_app_data(ssl, k);
+	bufferevent_setcb(bev, on_read, on_written, on_event, k);
+	if (say_hello(k->links, bev) < 0) {
+		because(k, "no memory");
+		link_close(k);
+		return;
+	}
+	link_met(k, hello);
+	if (k->bev == bev && evbuffer_get_length(bufferevent_get_input(bev)) > 0)
+		on_read(bev, k);
+}
+
 /* ---- dialling --------------------------------------------------------------- */
 
 static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id, size_t *ret_len,
@@ -346,7 +307,7 @@ static int use_psk(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id, siz
 	return 1;
 }
 
-static int prepare(struct bufferevent *bev)
+int link_prepare(struct bufferevent *bev)
 {
 	bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
 	return bufferevent_set_max_single_read(bev, SINGLE_MAX) < 0 ||
@@ -372,7 +333,7 @@ static int link_shake(struct link *k)
 	k->stage = STAGE_SHAKE;
 	bufferevent_setcb(k->bev, on_read, on_written, on_event, k);
 	bufferevent_setwatermark(k->bev, EV_READ, 0, FRAME_HELLO_MAX);
-	return prepare(k->bev);
+	return link_prepare(k->bev);
 }
 
 static void on_connected(evutil_socket_t fd, short what, void *arg)
@@ -405,7 +366,7 @@ static int link_dial(struct link *k)
 	if (k->fd < 0)
 		return -errno;
 	k->stage = STAGE_DIAL;
-	set_timer(k->timer, LINK_SHAKE_MS);
+	link_timer(k->timer, LINK_SHAKE_MS);
 	if (setsockopt(k->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
 		return -errno;
 	if (connect(k->fd, (struct sockaddr *)&to, len) < 0 && errno != EINPROGRESS)
@@ -436,231 +397,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* ---- guests ----------------------------------------------------------------- */
-
-static void guest_free(struct guest *g)
-{
-	TAILQ_REMOVE(&g->links->guests, g, link);
-	g->links->guest_count--;
-	if (g->timer)
-		event_free(g->timer);
-	if (g->ssl)
-		SSL_set_app_data(g->ssl, NULL);
-	if (g->bev)
-		bufferevent_free(g->bev);
-	free(g);
-}
-
-static void guest_refuse(struct guest *g, const char *why)
-{
-	struct links *l = g->links;
-	char text[200];
-
-	snprintf(text, sizeof(text), "%s: %s",
-		 g->peer == STRANGER ? "a stranger" : l->config.peers[g->peer].node, why);
-	guest_free(g);
-	l->ops.refused(l->arg, text);
-}
-
-static int find_psk(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSION **ret)
-{
-	struct guest *g = SSL_get_app_data(ssl);
-	const uint8_t *key;
-
-	*ret = NULL;
-	if (!g)
-		return 0;
-	key = g->links->nobodys_key;
-	g->peer = STRANGER;
-	for (uint32_t i = 0; i < g->links->count; i++) {
-		const char *node = g->links->config.peers[i].node;
-
-		/* who should be dialled by us has no business here */
-		if (!g->links->links[i].dials && strlen(node) == len &&
-		    !memcmp(node, identity, len)) {
-			g->peer = i;
-			key = g->links->config.key;
-		}
-	}
-	*ret = tls_psk_session(ssl, key);
-	return *ret != NULL;
-}
-
-/* Its HELLO is good: it is the node's connection from now on. */
-static void guest_in(struct guest *g, const struct frame *hello)
-{
-	struct link *k = &g->links->links[g->peer];
-
-	if (k->bev) {
-		because(k, "%s: it came anew", k->links->config.peers[k->peer].node);
-		link_close(k);
-	}
-	k->bev = g->bev;
-	k->ssl = g->ssl;
-	g->bev = NULL;
-	g->ssl = NULL;
-	guest_free(g);
-	SSL_set_app_data(k->ssl, k);
-	bufferevent_setcb(k->bev, on_read, on_written, on_event, k);
-	if (say_hello(k->links, k->bev) < 0) {
-		because(k, "no memory");
-		link_close(k);
-		return;
-	}
-	link_met(k, hello);
-}
-
-static void on_guest_read(struct bufferevent *bev, void *arg)
-{
-	struct guest *g = arg;
-	struct links *l = g->links;
-	struct evbuffer *in = bufferevent_get_input(bev);
-	uint32_t peer = g->peer;
-	struct frame f;
-	size_t len;
-	int rc = front(in, &f, &len);
-
-	if (rc == -EAGAIN)
-		return;
-	if (rc == 0)
-		rc = hello_check(l, peer, &f);
-	if (rc < 0) {
-		guest_refuse(g, hello_text(rc));
-		return;
-	}
-	evbuffer_drain(in, len);
-	guest_in(g, &f);
-	if (l->links[peer].bev == bev && evbuffer_get_length(in) > 0)
-		on_read(bev, &l->links[peer]);
-}
-
-static void on_guest_event(struct bufferevent *bev, short what, void *arg)
-{
-	struct guest *g = arg;
-	uint8_t exported[WIRE_EXPORT_LEN];
-	int error = 0;
-	unsigned long e;
-
-	if (what & BEV_EVENT_CONNECTED) {
-		if (g->peer == STRANGER || tls_export(g->ssl, exported) < 0) {
-			guest_refuse(g, "it did not use the key");
-			return;
-		}
-		OPENSSL_cleanse(exported, sizeof(exported));
-		bufferevent_enable(bev, EV_READ);
-		return;
-	}
-	e = tls_take_error(bev, what, &error);
-	guest_refuse(g, e       ? tls_error_text(e)
-			: error ? strerror(error)
-				: "it left before it said who it is");
-}
-
-static void on_guest_timer(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	guest_refuse(arg, "it took too long to say who it is");
-}
-
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from,
-		      int len, void *arg)
-{
-	struct links *l = arg;
-	struct guest *g = calloc(1, sizeof(*g));
-	int one = 1;
-	SSL *ssl;
-
-	(void)listener;
-	(void)from;
-	(void)len;
-	if (!g) {
-		close(fd);
-		return;
-	}
-	if (l->guest_count >= LINK_GUESTS_MAX)
-		guest_refuse(TAILQ_FIRST(&l->guests), "it gave way to a newer connection");
-	g->links = l;
-	g->peer = STRANGER;
-	TAILQ_INSERT_TAIL(&l->guests, g, link);
-	l->guest_count++;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only faster */
-	g->timer = evtimer_new(l->base, on_guest_timer, g);
-	ssl = g->timer ? SSL_new(l->server) : NULL;
-	if (!ssl) {
-		close(fd);
-		guest_refuse(g, "no memory");
-		return;
-	}
-	SSL_set_app_data(ssl, g);
-	g->bev = bufferevent_openssl_socket_new(l->base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING,
-						BEV_OPT_CLOSE_ON_FREE);
-	if (!g->bev) {
-		close(fd);
-		guest_refuse(g, "no memory");
-		return;
-	}
-	g->ssl = ssl;
-	if (prepare(g->bev) < 0) {
-		guest_refuse(g, "no memory");
-		return;
-	}
-	bufferevent_setcb(g->bev, on_guest_read, NULL, on_guest_event, g);
-	bufferevent_setwatermark(g->bev, EV_READ, 0, FRAME_HELLO_MAX);
-	set_timer(g->timer, LINK_SHAKE_MS);
-}
-
-static void on_accept_error(struct evconnlistener *listener, void *arg)
-{
-	struct timeval pause = {.tv_sec = ACCEPT_PAUSE_S};
-	struct links *l = arg;
-
-	if (evtimer_add(l->resume, &pause) == 0)
-		evconnlistener_disable(listener);
-}
-
-static void on_resume(evutil_socket_t fd, short what, void *arg)
-{
-	struct links *l = arg;
-
-	(void)fd;
-	(void)what;
-	evconnlistener_enable(l->listener);
-}
-
-static int listen_on(struct links *l, char *err, size_t err_size)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct sockaddr_storage at;
-	socklen_t len;
-	int fd, one = 1, rc;
-
-	addr_to_sockaddr(&l->config.listen, l->config.port, 0, &at, &len);
-	fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	if (fd < 0)
-		goto out;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    setsockopt(fd, at.ss_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
-		       at.ss_family == AF_INET6 ? IPV6_FREEBIND : IP_FREEBIND, &one,
-		       sizeof(one)) < 0 ||
-	    bind(fd, (struct sockaddr *)&at, len) < 0 || listen(fd, BACKLOG) < 0)
-		goto out;
-	l->listener = evconnlistener_new(l->base, on_accept, l,
-					 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	if (l->listener) {
-		evconnlistener_set_error_cb(l->listener, on_accept_error);
-		return 0;
-	}
-	errno = ENOMEM;
-out:
-	rc = -errno;
-	snprintf(err, err_size, "cannot listen on %s port %u: %s",
-		 addr_format(&l->config.listen, text), l->config.port, strerror(-rc));
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 /* ---- all of them ------------------------------------------------------------- */
 
 static int link_open(struct links *l, uint32_t peer)
@@ -677,7 +413,7 @@ static int link_open(struct links *l, uint32_t peer)
 	because(k, "%s: not connected yet", l->config.peers[peer].node);
 	if (k->dials) {
 		k->stage = STAGE_PAUSE;
-		set_timer(k->timer, 0);
+		link_timer(k->timer, 0);
 	}
 	return 0;
 }
@@ -699,10 +435,9 @@ int links_open(struct event_base *base, const struct store_config *config,
 	snprintf(err, err_size, "no memory for TLS");
 	l->server = tls_ctx_new(TLS_server_method());
 	l->client = tls_ctx_new(TLS_client_method());
-	l->resume = evtimer_new(base, on_resume, l);
-	if (!l->server || !l->client || !l->resume || RAND_priv_bytes(l->nobodys_key, KEY_LEN) != 1)
+	if (!l->server || !l->client || RAND_priv_bytes(l->nobodys_key, KEY_LEN) != 1)
 		goto out;
-	SSL_CTX_set_psk_find_session_callback(l->server, find_psk);
+	SSL_CTX_set_psk_find_session_callback(l->server, guests_psk);
 	SSL_CTX_set_psk_use_session_callback(l->client, use_psk);
 	/* they live long and speak often: buffers stay */
 	SSL_CTX_clear_mode(l->server, SSL_MODE_RELEASE_BUFFERS);
@@ -710,7 +445,7 @@ int links_open(struct event_base *base, const struct store_config *config,
 	for (uint32_t i = 0; i < config->peer_count; i++)
 		if (link_open(l, i) < 0)
 			goto out;
-	rc = listen_on(l, err, err_size);
+	rc = guests_listen(l, err, err_size);
 	if (rc < 0)
 		goto out;
 	*ret = l;
@@ -728,17 +463,10 @@ static void ignore_parted(void *arg, uint32_t peer)
 
 void links_close(struct links *l)
 {
-	struct guest *g;
-
 	if (!l)
 		return;
 	l->ops.parted = ignore_parted;
-	while ((g = TAILQ_FIRST(&l->guests)))
-		guest_free(g);
-	if (l->listener)
-		evconnlistener_free(l->listener);
-	if (l->resume)
-		event_free(l->resume);
+	guests_close(l);
 	for (uint32_t i = 0; i < l->count; i++) {
 		struct link *k = &l->links[i];
 

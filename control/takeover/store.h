@@ -9,7 +9,7 @@
  * loop, never out of a call of the caller's. All times in ms unless said otherwise; a
  * lease's end is CLOCK_BOOTTIME in ns, so that a machine that slept has lost it.
  *
- * Fencing: an owner has an epoch, higher with each ownership. A write of an older epoch is
+ * Fencing: an owner has an epoch, higher with each ownership (not by one). A write of an older epoch is
  * refused by whoever holds the records. A lease that is not renewed ends by the owner's own
  * clock before anybody else may claim: the claimant waits until the lease as the granter knows
  * it has ended, and the owner counts from the moment it ASKED. Two owners at one time are
@@ -96,7 +96,8 @@ int store_direct_open(struct event_base *base, const struct store_config *config
 int store_redis_open(struct event_base *base, const struct store_config *config,
 		     const struct store_ops *ops, void *arg, struct store **ret, char *err,
 		     size_t err_size);
-/* A clean end: gives the ownership back first where it can do so at once. NULL is allowed. */
+/* A clean end: gives the ownership back first where it can do so at once, so an owner has fenced itself
+ * before. No callback. NULL is allowed. */
 void store_close(struct store *s);
 
 const struct store_status *store_status(const struct store *s);
@@ -112,12 +113,13 @@ int store_delete(struct store *s, uint64_t id, uint64_t *ret_ticket);
  * unless there is nothing to copy; -EAGAIN: the lease of another one lasts. */
 int store_claim(struct store *s);
 /* Owner: gives it to another node, after everything put is committed: it becomes owner at once,
- * without waiting for the lease to end. -ENOTCONN, -EAGAIN (it is not synced). */
+ * without waiting for the lease to end. -ENOTCONN, -EAGAIN (it is not synced, or has not granted
+ * yet). */
 int store_hand(struct store *s, const char *to); /* Redis: NULL is any that is there */
 /* Standby: asks the owner to hand over. */
 int store_ask(struct store *s);
 /* The operator vouches that every other node is dead or isolated: become or stay owner without
- * anybody's grant. Direct only; -ENOTSUP for Redis. */
+ * anybody's grant. Without a full copy it begins with nothing. Direct only; -ENOTSUP for Redis. */
 int store_alone(struct store *s);
 
 /* Everything that is held, for a new owner. `each` returns false to stop. The record is the store's.

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The nodes of a group hold each other's records. lease.c decides who owns, link.c carries frames;
- * here they meet the shelf and the queue.
- *
- * Owner, for each node that is there: LEASE_SERVES and BEGIN, the shelf as COPY frames, END; PUT
- * with each batch from BEGIN on, so that what changes behind the walk is not missed. Standby: the
- * copy grows beside the shelf and takes its place at END, so that half a copy never replaces a
- * whole one. One batch is under way at a time; nothing on its way waits for a timer.
+ * The nodes of a group hold each other's records. lease.c decides who owns, link.c carries frames,
+ * mirror.c brings records to the others; here they meet the callers.
  *
  * Timers: `beat` each heartbeat (renewal, claims, signs of life), `due` when a lease or a promise
  * ends. `act`: what a caller asked for, done from the loop.
@@ -16,334 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <openssl/evp.h>
 
-#include "control/takeover/lease.h"
-#include "control/takeover/link.h"
-#include "control/takeover/store_private.h"
-
-#define BATCH_MAX (256u << 10) /* bytes of one batch, about */
-#define COPY_MAX  (64u << 10)  /* of one COPY frame */
-#define NOBODY    UINT32_MAX
-
-_Static_assert(BATCH_MAX + 2 * RECORD_BYTES_MAX <= FRAME_BODY_MAX, "a batch fits a frame");
-
-/* What we know of another node. As owner: what it has of ours. */
-struct other {
-	bool met;
-	bool streaming;          /* BEGIN was sent */
-	bool ended;              /* END, too */
-	struct shelf_walk *walk; /* between them */
-	uint64_t end_seq;
-	uint64_t acked;
-	struct lease_copy copy; /* when we met */
-};
-
-struct direct {
-	struct store s;
-	struct links *links;
-	struct lease m;
-	uint32_t node_of[STORE_PEERS_MAX]; /* peer to the machine's number */
-	uint32_t peer_of[LEASE_NODES_MAX];
-	uint8_t members[FRAME_DIGEST_LEN];
-	struct other others[STORE_PEERS_MAX];
-	uint64_t seq;          /* owner: of the last batch */
-	struct shelf *staging; /* standby: the copy that is under way */
-	uint32_t staging_peer;
-	uint32_t gave; /* epoch that we gave away: our shelf is what it began with; 0 */
-	uint32_t
-		giver; /* owner: the node that gave us this epoch, so it has what we have; NOBODY */
-	struct event *beat, *due, *act;
-	bool want, alone;
-	uint32_t hand_to; /* peer; NOBODY */
-	/* as it was told last */
-	bool owner, sole, blank;
-	uint32_t epoch;
-	uint64_t until;
-};
-
-static void step(struct direct *d, const struct lease_message *in);
-
-static struct direct *direct_of(struct store *s)
-{
-	return (struct direct *)s;
-}
-
-static bool owns(const struct direct *d)
-{
-	return lease_state(&d->m, store_now_ns()) == STORE_OWNER;
-}
-
-/* ---- owner: records to the others ------------------------------------------- */
-
-static void other_stop(struct other *o)
-{
-	shelf_walk_free(o->walk);
-	o->walk = NULL;
-	o->streaming = o->ended = false;
-	o->acked = o->end_seq = 0;
-}
-
-/* A frame with items, in one piece where it is short: one TLS record. */
-static void send_items(struct direct *d, uint32_t peer, struct frame *f,
-		       struct parcel *const *items, size_t count)
-{
-	struct evbuffer *out = links_out(d->links, peer);
-	uint8_t fixed[FRAME_FIXED_MAX];
-
-	if (!out)
-		return;
-	f->items_len = 0;
-	for (size_t i = 0; i < count; i++)
-		f->items_len += FRAME_ITEM_LEN + items[i]->len;
-	/* out of memory shows as a broken frame there, and a new connection */
-	evbuffer_expand(out, FRAME_FIXED_MAX + f->items_len);
-	evbuffer_add(out, fixed, frame_create(f, fixed));
-	for (size_t i = 0; i < count; i++) {
-		frame_create_item(items[i]->id, items[i]->len, fixed);
-		evbuffer_add(out, fixed, FRAME_ITEM_LEN);
-		evbuffer_add(out, items[i]->bytes, items[i]->len);
-	}
-	links_sent(d->links, peer);
-}
-
-/* More of the copy, as long as not much waits to be sent. */
-static void feed(struct direct *d, uint32_t peer)
-{
-	struct frame f = {.type = FRAME_COPY, .epoch = d->m.epoch};
-	struct other *o = &d->others[peer];
-	struct parcel *items[COPY_MAX / 256];
-	struct parcel *p = NULL;
-
-	while (o->walk && links_waiting(d->links, peer) < LINK_SEND_LOW) {
-		size_t count = 0, bytes = 0;
-
-		while (count < sizeof(items) / sizeof(items[0]) && bytes < COPY_MAX &&
-		       (p = shelf_walk_next(o->walk))) {
-			items[count++] = p;
-			bytes += p->len;
-		}
-		if (count)
-			send_items(d, peer, &f, items, count);
-		if (p)
-			continue;
-		shelf_walk_free(o->walk);
-		o->walk = NULL;
-		o->ended = true;
-		o->end_seq = d->seq;
-		f = (struct frame){.type = FRAME_END, .epoch = d->m.epoch, .seq = d->seq};
-		links_send(d->links, peer, &f);
-	}
-}
-
-static void say_role(struct direct *d, uint32_t peer)
-{
-	struct frame f = {.type = FRAME_LEASE};
-
-	lease_introduce(&d->m, store_now_ns(), &f.lease);
-	f.lease.event = LEASE_SERVES;
-	links_send(d->links, peer, &f);
-}
-
-static void begin(struct direct *d, uint32_t peer)
-{
-	struct frame f = {.type = FRAME_BEGIN, .epoch = d->m.epoch, .seq = d->seq};
-	struct other *o = &d->others[peer];
-	bool same = o->copy.epoch == d->m.epoch && o->copy.seq == d->seq;
-
-	other_stop(o);
-	say_role(d, peer);
-	/* who handed over, or missed nothing, needs no copy; but SOLE made it forget its own */
-	f.keep = (d->giver == d->node_of[peer] && d->seq == 0) || (same && !lease_sole(&d->m));
-	o->copy = (struct lease_copy){0}; /* true once */
-	o->streaming = true;
-	if (f.keep) {
-		o->ended = true;
-		o->end_seq = d->seq;
-	} else {
-		o->walk = shelf_walk_new(d->s.shelf);
-		if (!o->walk) {
-			links_drop(d->links, peer, "no memory for a copy");
-			return;
-		}
-		d->s.status.resyncs++;
-	}
-	links_send(d->links, peer, &f);
-	feed(d, peer);
-}
-
-/* Is the batch under way held by as many as it must be? */
-static void commit(struct direct *d)
-{
-	uint32_t count = 0;
-
-	if (TAILQ_EMPTY(&d->s.queue.batch) || !owns(d))
-		return;
-	for (uint32_t i = 0; i < d->s.config.peer_count; i++)
-		count += d->others[i].acked >= d->seq && d->m.peers[d->node_of[i]].synced;
-	if (count >= lease_needs(&d->m))
-		store_batch_done(&d->s);
-}
-
-static void direct_flush(struct store *s)
-{
-	struct direct *d = direct_of(s);
-	struct frame f = {.type = FRAME_PUT};
-	struct parcel **items;
-	struct queue_entry *e;
-	size_t count = 0;
-
-	if (!owns(d))
-		return;
-	items = calloc(s->queue.count, sizeof(struct parcel *));
-	if (!items)
-		return; /* tried again with the next put or heartbeat */
-	queue_take(&s->queue, BATCH_MAX);
-	TAILQ_FOREACH(e, &s->queue.batch, link)
-	items[count++] = e->parcel;
-	d->seq++;
-	f.epoch = d->m.epoch;
-	f.seq = d->seq;
-	d->m.copy.seq = d->seq;
-	for (uint32_t i = 0; i < s->config.peer_count; i++)
-		if (d->others[i].streaming)
-			send_items(d, i, &f, items, count);
-	free(items);
-	commit(d);
-}
-
-static int on_ack(struct direct *d, uint32_t peer, const struct frame *f)
-{
-	struct other *o = &d->others[peer];
-	uint32_t node = d->node_of[peer];
-
-	if (!d->owner || f->epoch != d->m.epoch)
-		return 0; /* of what was before */
-	if (!o->streaming || f->seq > d->seq)
-		return -EPROTO;
-	if (f->seq > o->acked)
-		o->acked = f->seq;
-	if (o->ended && o->acked >= o->end_seq && !d->m.peers[node].synced)
-		step(d, &(struct lease_message){
-				.event = LEASE_SYNCED, .node = node, .epoch = d->m.epoch});
-	commit(d);
-	return 0;
-}
-
-/* ---- standby: records from the owner ------------------------------------------ */
-
-static void staging_drop(struct direct *d)
-{
-	shelf_free(d->staging);
-	d->staging = NULL;
-	d->staging_peer = NOBODY;
-}
-
-/* 1: go on. 0: it is no longer the owner, and was told. */
-static int of_owner(struct direct *d, uint32_t peer, uint32_t epoch)
-{
-	struct frame f = {.type = FRAME_LEASE};
-
-	if (epoch == d->m.epoch && epoch != 0 && epoch % d->m.nodes == d->node_of[peer])
-		return 1;
-	f.lease.event = LEASE_REFUSE;
-	f.lease.epoch = d->m.epoch;
-	if (epoch > d->m.epoch)
-		return -EPROTO; /* it did not say that it serves */
-	links_send(d->links, peer, &f);
-	return 0;
-}
-
-static void send_ack(struct direct *d, uint32_t peer, const struct frame *of)
-{
-	struct frame f = {.type = FRAME_ACK, .epoch = of->epoch, .seq = of->seq};
-
-	links_send(d->links, peer, &f);
-}
-
-/* We have everything up to there. */
-static void copied(struct direct *d, uint32_t peer, const struct frame *f)
-{
-	step(d, &(struct lease_message){.event = LEASE_COPIED,
-					.copy = {.epoch = f->epoch, .seq = f->seq}});
-	send_ack(d, peer, f);
-}
-
-static int on_begin(struct direct *d, uint32_t peer, const struct frame *f)
-{
-	const struct lease_copy *c = &d->m.copy;
-
-	staging_drop(d);
-	if (f->keep) {
-		if (d->gave != f->epoch && (c->epoch != f->epoch || c->seq != f->seq))
-			return -EPROTO;
-		copied(d, peer, f);
-		return 0;
-	}
-	d->staging = shelf_new();
-	d->staging_peer = peer;
-	store_changed(&d->s);
-	return d->staging ? 0 : -ENOMEM;
-}
-
-static int take_items(struct shelf *shelf, struct frame *f)
-{
-	const uint8_t *bytes;
-	struct parcel *p;
-	uint64_t id;
-	size_t len;
-	int rc;
-
-	while (frame_item(f, &id, &bytes, &len)) {
-		rc = len ? parcel_from_bytes(id, bytes, len, &p) : parcel_deletion(id, &p);
-		if (rc < 0)
-			return rc;
-		rc = shelf_put(shelf, p);
-		parcel_unref(p);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-static int on_copy(struct direct *d, uint32_t peer, struct frame *f)
-{
-	if (!d->staging || d->staging_peer != peer)
-		return -EPROTO;
-	return take_items(d->staging, f);
-}
-
-static int on_end(struct direct *d, uint32_t peer, const struct frame *f)
-{
-	if (!d->staging || d->staging_peer != peer)
-		return -EPROTO;
-	shelf_free(d->s.shelf);
-	d->s.shelf = d->staging;
-	d->staging = NULL;
-	d->gave = 0;
-	d->s.status.resyncs++;
-	copied(d, peer, f);
-	return 0;
-}
-
-static int on_put(struct direct *d, uint32_t peer, struct frame *f)
-{
-	int rc;
-
-	if (d->staging) /* it goes with the copy: END counts it */
-		return d->staging_peer == peer ? take_items(d->staging, f) : -EPROTO;
-	if (d->m.copy.epoch != f->epoch || d->m.copy.seq + 1 != f->seq)
-		return -EPROTO;
-	d->gave = 0;
-	rc = take_items(d->s.shelf, f);
-	if (rc < 0)
-		return rc;
-	d->m.copy.seq = f->seq;
-	send_ack(d, peer, f);
-	return 0;
-}
+#include "control/takeover/direct.h"
 
 /* ---- what the machine decides --------------------------------------------------- */
 
@@ -380,17 +51,26 @@ static void refresh(struct direct *d)
 		store_why(&d->s, "%s", links_why(d->links, i));
 }
 
+void direct_say_role(struct direct *d, uint32_t peer)
+{
+	struct frame f = {.type = FRAME_LEASE};
+
+	lease_introduce(&d->m, store_now_ns(), &f.lease);
+	f.lease.event = LEASE_SERVES;
+	links_send(d->links, peer, &f);
+}
+
 /* A new ownership, or the end of one. */
 static void turn_over(struct direct *d)
 {
 	for (uint32_t i = 0; i < d->s.config.peer_count; i++)
-		other_stop(&d->others[i]);
+		mirror_stop(&d->others[i]);
 	d->hand_to = NOBODY;
 	if (!d->owner)
 		return;
 	d->seq = 0;
 	d->gave = 0;
-	staging_drop(d);
+	mirror_drop(d);
 	if (d->blank) /* what lies there was said to be void */
 		shelf_clear(d->s.shelf);
 }
@@ -398,7 +78,7 @@ static void turn_over(struct direct *d)
 /* First above: the fence must stand before anybody else may own. */
 static void tell(struct direct *d)
 {
-	bool owner = owns(d), sole = lease_sole(&d->m);
+	bool owner = direct_owns(d), sole = lease_sole(&d->m);
 	bool turned = owner != d->owner || (owner && d->epoch != d->m.epoch);
 
 	d->owner = owner;
@@ -408,7 +88,7 @@ static void tell(struct direct *d)
 	d->blank = d->m.copy.epoch == 0;
 	if (owner && sole && !d->sole) /* also who had everything has to be told so */
 		for (uint32_t i = 0; i < d->s.config.peer_count; i++)
-			other_stop(&d->others[i]);
+			mirror_stop(&d->others[i]);
 	d->sole = owner && sole;
 	if (owner)
 		d->s.status.lease_until_ns = d->m.until;
@@ -449,15 +129,15 @@ static void follow_up(struct direct *d, bool was_owner)
 		if (!d->others[i].met)
 			continue;
 		if (d->owner && !d->others[i].streaming)
-			begin(d, i);
+			mirror_begin(d, i);
 		else if (was_owner && !d->owner)
-			say_role(d, i);
+			direct_say_role(d, i);
 	}
-	commit(d); /* alone from now on, maybe */
+	mirror_commit(d); /* alone from now on, maybe */
 	arm(d);
 }
 
-static void step(struct direct *d, const struct lease_message *in)
+void direct_step(struct direct *d, const struct lease_message *in)
 {
 	struct lease_output out;
 	bool was_owner = d->owner;
@@ -482,7 +162,7 @@ static void try_hand(struct direct *d)
 	node = d->node_of[d->hand_to];
 	if (!d->m.peers[node].synced)
 		return;
-	step(d, &(struct lease_message){.event = LEASE_GIVE, .node = node});
+	direct_step(d, &(struct lease_message){.event = LEASE_GIVE, .node = node});
 	if (!d->owner)
 		d->gave = d->m.epoch;
 }
@@ -495,11 +175,11 @@ static void on_act(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (d->alone) {
 		d->alone = d->want = false;
-		step(d, &(struct lease_message){.event = LEASE_ALONE});
+		direct_step(d, &(struct lease_message){.event = LEASE_ALONE});
 	}
 	if (d->want) {
 		d->want = false;
-		step(d, &(struct lease_message){.event = LEASE_WANT});
+		direct_step(d, &(struct lease_message){.event = LEASE_WANT});
 	}
 	try_hand(d);
 }
@@ -537,25 +217,25 @@ static void on_met(void *arg, uint32_t peer, const struct frame *hello)
 	d->others[peer].met = true;
 	d->others[peer].copy = in.copy;
 	in.node = d->node_of[peer];
-	step(d, &in);
+	direct_step(d, &in);
 	/* what our HELLO said may be true no more */
 	if (!d->owner)
-		say_role(d, peer);
+		direct_say_role(d, peer);
 }
 
 static void on_parted(void *arg, uint32_t peer)
 {
 	struct direct *d = arg;
 
-	other_stop(&d->others[peer]);
+	mirror_stop(&d->others[peer]);
 	d->others[peer].met = false;
 	if (d->staging_peer == peer)
-		staging_drop(d);
+		mirror_drop(d);
 	if (d->hand_to == peer)
 		d->hand_to = NOBODY;
 	if (d->giver == d->node_of[peer])
 		d->giver = NOBODY;
-	step(d, &(struct lease_message){.event = LEASE_PARTED, .node = d->node_of[peer]});
+	direct_step(d, &(struct lease_message){.event = LEASE_PARTED, .node = d->node_of[peer]});
 }
 
 static int on_frame(void *arg, uint32_t peer, struct frame *f)
@@ -567,10 +247,10 @@ static int on_frame(void *arg, uint32_t peer, struct frame *f)
 	switch (f->type) {
 	case FRAME_LEASE:
 		in.node = d->node_of[peer];
-		step(d, &in);
+		direct_step(d, &in);
 		return 0;
 	case FRAME_ACK:
-		rc = on_ack(d, peer, f);
+		rc = mirror_ack(d, peer, f);
 		try_hand(d);
 		return rc;
 	case FRAME_WISH:
@@ -581,26 +261,13 @@ static int on_frame(void *arg, uint32_t peer, struct frame *f)
 	case FRAME_HELLO:
 		return -EPROTO;
 	default:
-		break;
-	}
-	rc = of_owner(d, peer, f->epoch);
-	if (rc <= 0)
-		return rc;
-	switch (f->type) {
-	case FRAME_BEGIN:
-		return on_begin(d, peer, f);
-	case FRAME_COPY:
-		return on_copy(d, peer, f);
-	case FRAME_END:
-		return on_end(d, peer, f);
-	default:
-		return on_put(d, peer, f);
+		return mirror_take(d, peer, f);
 	}
 }
 
 static void on_room(void *arg, uint32_t peer)
 {
-	feed(arg, peer);
+	mirror_feed(arg, peer);
 }
 
 static void on_refused(void *arg, const char *why)
@@ -630,19 +297,19 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	step(d, &(struct lease_message){.event = LEASE_BEAT});
+	direct_step(d, &(struct lease_message){.event = LEASE_BEAT});
 	for (uint32_t i = 0; i < d->s.config.peer_count; i++)
 		links_send(d->links, i, &f);
 	links_check(d->links, d->m.lease_ns);
 	if (d->owner && TAILQ_EMPTY(&d->s.queue.batch) && !TAILQ_EMPTY(&d->s.queue.waiting))
-		direct_flush(&d->s);
+		mirror_flush(&d->s);
 }
 
 static void on_due(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	step(arg, &(struct lease_message){.event = LEASE_TIME});
+	direct_step(arg, &(struct lease_message){.event = LEASE_TIME});
 }
 
 /* ---- calls -------------------------------------------------------------------------------- */
@@ -722,7 +389,8 @@ static void say_goodbye(struct direct *d)
 	struct frame f = {.type = FRAME_LEASE};
 	struct lease_output out;
 
-	for (uint32_t i = 0; i < d->s.config.peer_count && owns(d) && !d->s.queue.count; i++) {
+	for (uint32_t i = 0; i < d->s.config.peer_count && direct_owns(d) && !d->s.queue.count;
+	     i++) {
 		struct lease_message give = {.event = LEASE_GIVE, .node = d->node_of[i]};
 
 		if (d->others[i].met && lease_step(&d->m, &give, store_now_ns(), &out) == 0)
@@ -749,19 +417,19 @@ static void direct_close(struct store *s)
 	if (d->links)
 		say_goodbye(d);
 	for (uint32_t i = 0; i < s->config.peer_count; i++)
-		other_stop(&d->others[i]);
+		mirror_stop(&d->others[i]);
 	links_close(d->links);
 	event_free_if(d->beat);
 	event_free_if(d->due);
 	event_free_if(d->act);
-	staging_drop(d);
+	mirror_drop(d);
 	store_fini(s);
 	free(d);
 }
 
 static const struct store_kind direct_kind = {
 	.close = direct_close,
-	.flush = direct_flush,
+	.flush = mirror_flush,
 	.claim = direct_claim,
 	.hand = direct_hand,
 	.ask = direct_ask,
