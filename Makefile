@@ -277,7 +277,7 @@ check: deps
 # Builds nothing: what is to be tested has been built.
 check-all:
 	@$(RUN) $(RUN_UNIT) $(RUN_MODEL) $(RUN_BPF) $(RUN_FUZZ) $(RUN_NET)
-check-unit: $(UNIT)
+check-unit: $(UNIT) $(EXAMPLES)
 	@$(RUN) $(RUN_UNIT)
 check-model:
 	@$(RUN) $(RUN_MODEL)
@@ -326,7 +326,8 @@ install: all
 	$(Q)for f in $(MAN); do \
 		page=$${f##*/}; page=$${page%.scd}; section=$${page##*.}; \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
-		scdoc <$$f >$(DESTDIR)$(PREFIX)/share/man/man$$section/$$page || exit 1; \
+		sed -e '/^@EXAMPLE@$$/{' -e 'r docs/examples/takeover-server.c' -e 'd}' $$f | \
+			scdoc >$(DESTDIR)$(PREFIX)/share/man/man$$section/$$page || exit 1; \
 	done
 	$(Q)for call in $$(sed -n 's/^\t\(hf_.*\);/\1/p' control/lib/libholdfast.map); do \
 		ln -sf libholdfast.3 $(DESTDIR)$(PREFIX)/share/man/man3/$$call.3 || exit 1; \

@@ -57,7 +57,7 @@ static void t2_restored_connection(void **state)
 			      .m = {.sent = 1234,
 				    .received = 5678,
 				    .proto = IPPROTO_TCP,
-				    .flags = APP_RESTORED_PEER_ENDED,
+				    .flags = APP_RESTORED_PEER_ENDED | APP_RESTORED_ENDED,
 				    .from = "node-b"}};
 	int listener = side_listener(AF_INET);
 	struct side_sockets pair = side_pair(listener, AF_INET);
@@ -71,6 +71,7 @@ static void t2_restored_connection(void **state)
 	assert_int_equal(s->seen[0].received, 5678);
 	assert_true(s->seen[0].peer_ended);
 	assert_false(s->seen[0].fresh);
+	assert_true(s->seen[0].ended);
 	assert_int_equal(s->seen[0].members, 1);
 	assert_int_equal(s->seen[0].proto, IPPROTO_TCP);
 	assert_true(fcntl(s->fds[0], F_GETFL) & O_NONBLOCK);
