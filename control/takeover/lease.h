@@ -76,10 +76,8 @@ enum lease_event {
 #define LEASE_IS_BLANK    0x04u
 #define LEASE_IS_ENTITLED 0x08u /* has granted in `epoch` and may claim when that has ended */
 #define LEASE_IS_HEARSAY  0x10u /* a refused claim: `epoch` may be nobody's */
-#define LEASE_IS_HANDED                                                                            \
-	0x20u /* a claim: the owner of `copy.epoch` gave it to the claimant                        \
-	       */
-#define LEASE_IS_ALL 0x3fu
+#define LEASE_IS_HANDED   0x20u /* a claim: given by the owner of `copy.epoch` */
+#define LEASE_IS_ALL      0x3fu
 
 /* How much of an ownership's writes a node has: compared by epoch, then by seq. Epoch 0: blank. */
 struct lease_copy {
