@@ -10,11 +10,14 @@
  * What a standby needs to know of a connection is in one checkpoint: of a GET the path and the
  * header that was sent (it has the time of day), of a PUT the path, where its body begins in the
  * stream and how long it is. A header is committed before its first byte is written; a body's bytes
- * are committed when they are in the file.
+ * are committed when they are in the file. A checkpoint takes the place of the one before, so of a
+ * client that sends requests without waiting for answers the next one is begun when it has
+ * acknowledged all of the last answer.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +25,8 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/queue.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,9 +38,11 @@
 #define HTTP        1u
 #define REQUEST_MAX 8192
 #define BLOCK       (256 * 1024)
+#define DRAIN_MS    1 /* between looks at what clients have acknowledged: no event tells of it */
 
 enum state {
 	READING,    /* a request's head */
+	DRAINING,   /* there is one, but the client has yet to acknowledge the last answer */
 	COMMITTING, /* the answer is described; its commit is under way */
 	SENDING,
 	TAKING, /* a PUT's body */
@@ -65,6 +72,7 @@ struct saved {
 };
 
 struct client {
+	TAILQ_ENTRY(client) link; /* while DRAINING */
 	int fd;
 	int file;
 	struct hf_conn *conn;
@@ -82,6 +90,7 @@ struct client {
 };
 
 static struct hf *hf;
+static TAILQ_HEAD(, client) draining = TAILQ_HEAD_INITIALIZER(draining);
 static int poller, root, listener;
 static unsigned int pace; /* bytes a second a connection; 0: as fast as it goes */
 static char block[BLOCK];
@@ -97,6 +106,8 @@ static void watch(struct client *c, uint32_t events, int op)
 
 static void drop(struct client *c, bool end)
 {
+	if (c->state == DRAINING)
+		TAILQ_REMOVE(&draining, c, link);
 	if (c->conn && end)
 		hf_end(c->conn);
 	if (c->conn)
@@ -314,6 +325,21 @@ static int take(struct client *c)
 	return answer(c, "201 Created", 0);
 }
 
+static bool acknowledged(const struct client *c)
+{
+	int left;
+
+	return ioctl(c->fd, SIOCOUTQ, &left) || !left;
+}
+
+static int drain(struct client *c)
+{
+	c->state = DRAINING;
+	TAILQ_INSERT_TAIL(&draining, c, link);
+	watch(c, 0, EPOLL_CTL_MOD);
+	return 0;
+}
+
 static int read_head(struct client *c)
 {
 	char *end;
@@ -323,7 +349,7 @@ static int read_head(struct client *c)
 		c->buf[c->len] = 0;
 		end = strstr(c->buf, "\r\n\r\n");
 		if (end)
-			return parse(c, end);
+			return acknowledged(c) ? parse(c, end) : drain(c);
 		if (c->len == REQUEST_MAX)
 			return -EMSGSIZE;
 		n = recv(c->fd, c->buf + c->len, REQUEST_MAX - c->len, 0);
@@ -401,13 +427,35 @@ static void step(struct client *c)
 
 static void on_socket(struct client *c, uint32_t events)
 {
-	if (c->state == COMMITTING && events & (EPOLLERR | EPOLLHUP)) {
+	if ((c->state == COMMITTING || c->state == DRAINING) && events & (EPOLLERR | EPOLLHUP)) {
 		drop(c, true);
 		return;
 	}
 	if (c->state == SENDING && events & EPOLLRDHUP)
 		look_for_end(c);
 	step(c);
+}
+
+static void drain_all(void)
+{
+	struct client *c, *next;
+
+	for (c = TAILQ_FIRST(&draining); c; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (!acknowledged(c))
+			continue;
+		TAILQ_REMOVE(&draining, c, link);
+		c->state = READING;
+		watch(c, EPOLLIN, EPOLL_CTL_MOD);
+		step(c);
+	}
+}
+
+static int timeout(void)
+{
+	int ms = hf_timeout(hf);
+
+	return TAILQ_EMPTY(&draining) || (ms >= 0 && ms < DRAIN_MS) ? ms : DRAIN_MS;
 }
 
 /* ---- the library's events ----------------------------------------------------- */
@@ -587,7 +635,7 @@ int main(int argc, char **argv)
 	e.data.ptr = &hf;
 	epoll_ctl(poller, EPOLL_CTL_ADD, hf_fd(hf), &e);
 	for (;;) {
-		int n = epoll_wait(poller, events, 64, hf_timeout(hf));
+		int n = epoll_wait(poller, events, 64, timeout());
 		bool library = n <= 0;
 
 		/* connections first: what the library tells may free them */
@@ -601,5 +649,6 @@ int main(int argc, char **argv)
 		}
 		if (library)
 			hf_dispatch(hf);
+		drain_all();
 	}
 }
