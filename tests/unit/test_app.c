@@ -119,10 +119,6 @@ static bool alone(struct appd *w, void *arg)
 
 static void alive(int fd)
 {
-	struct app_listen m = {.h.serial = 99};
-
-	/* one without a descriptor would be malformed, so ask something else */
-	(void)m;
 	guard(fd, 200);
 }
 
@@ -619,7 +615,7 @@ static void numbers_beyond_the_table(void **state)
 	int a = greet(w, "a");
 
 	for (int i = 0; i < 2; i++) {
-			hand.conn = i ? APP_CONNS_MAX + 1 : 0;
+		hand.conn = i ? APP_CONNS_MAX + 1 : 0;
 		hand.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		appd_do(w, do_restored, &hand);
 		assert_int_equal(hand.error, -EINVAL);
