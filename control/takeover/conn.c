@@ -92,14 +92,20 @@ void conns_drop_slot(struct conns *t, struct conn *c)
 	c->slot = CONN_NO_SLOT;
 }
 
+void conn_close(struct conn *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
 void conns_remove(struct conns *t, struct conn *c)
 {
 	conns_drop_slot(t, c);
 	t->all[c->number - 1] = NULL;
 	t->free[t->free_count++] = c->number;
 	t->count--;
-	if (c->fd >= 0)
-		close(c->fd);
+	conn_close(c);
 	record_clear(&c->record);
 	free(c);
 }

@@ -35,7 +35,7 @@ struct conn {
 	bool ending;             /* our FIN was acknowledged; the slot goes at `due_ms` */
 	uint32_t ready;          /* protocols that said so, a bit each */
 
-	int fd;            /* restored, not handed over yet; -1 */
+	int fd;            /* restored: until traffic passes; -1 */
 	uint64_t due_ms;   /* PROBING: the next probe; ending: the end */
 	uint32_t wait_ms;  /* until the probe after that */
 	uint64_t asked_ns; /* PROBING: since when */
@@ -50,6 +50,8 @@ void conns_free(struct conns *t); /* closes what was not handed over; NULL is al
 /* A new one, its record zeroed. NULL: no memory, or the limit. */
 struct conn *conns_add(struct conns *t, uint32_t slot);
 void conns_remove(struct conns *t, struct conn *c);
+/* Closes our descriptor of its socket, if there is one. */
+void conn_close(struct conn *c);
 /* It has no slot any more. */
 void conns_drop_slot(struct conns *t, struct conn *c);
 

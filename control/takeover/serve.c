@@ -180,6 +180,7 @@ void serve_finish(struct node *n, struct conn *c)
 		store_delete(n->store, c->record.id, &ticket);
 		c->record.id = 0;
 	}
+	conn_close(c);
 	if (!c->app)
 		conns_remove(n->conns, c);
 }
@@ -539,6 +540,7 @@ static int on_end(void *arg, struct app *a, uint32_t conn, struct app_why *why)
 	(void)why;
 	if (!c || (c->slot == CONN_NO_SLOT && c->record.proto == IPPROTO_TCP))
 		return 0; /* moved, or the peer has ended it: nothing to allow */
+	conn_close(c);    /* or the application's close(2) would not be the last one */
 	c->record.flags |= RECORD_END_ALLOWED;
 	c->answer_end = true;
 	serve_put(n, c);
@@ -553,6 +555,7 @@ static void freeze(struct node *n, struct conn *c)
 	if (c->state != CONN_SERVING && c->state != CONN_ORPHAN)
 		n->unfinished--;
 	c->state = CONN_ORPHAN;
+	conn_close(c);
 }
 
 static void on_forget(void *arg, struct app *a, uint32_t conn)

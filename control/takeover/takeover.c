@@ -6,8 +6,10 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -351,7 +353,8 @@ static int give(struct node *n, struct app *a, struct conn *c, unsigned int memb
 		}
 	}
 	memcpy(m.from, c->record.node, sizeof(m.from));
-	c->fd = -1;
+	/* app_restored() closes the one it gets; another stays here for wake() */
+	c->fd = c->record.proto == IPPROTO_TCP ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
 	c->app = a;
 	c->ready = 0;
 	c->state = CONN_UNREADY;
@@ -409,6 +412,22 @@ static bool all_ready(const struct conn *c)
 	return (c->ready & all) == all;
 }
 
+/* What the application wrote until now was dropped on its way out; the kernel would try again after
+ * a timeout, or at any word about Nagle's algorithm. */
+static void wake(struct conn *c)
+{
+	int on = 1, before = 1;
+	socklen_t len = sizeof(before);
+
+	if (c->fd < 0)
+		return;
+	getsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &before, &len);
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (!before)
+		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &before, sizeof(before));
+	conn_close(c);
+}
+
 static void go(struct node *n, struct conn *c)
 {
 	struct guard_slot *s;
@@ -421,6 +440,7 @@ static void go(struct node *n, struct conn *c)
 		s = &n->slots[c->slot];
 		__atomic_store_n(&s->mode, GUARD_ACTIVE, __ATOMIC_RELEASE);
 	}
+	wake(c);
 	serve_put(n, c); /* under this ownership's epoch, from this node */
 }
 
