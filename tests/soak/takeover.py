@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Random crashes of servers under load, each byte verified.
+
+    tests/soak/takeover.py --bin DIR [--crashes 1000] [--store direct|redis] [--nodes 2] [--replica] [--seed N] [--only KIND]
+
+Exit status 0 only if no connection was lost, no byte lost or wrong, no reset and no PAWS seen by the clients. What the
+daemons logged is kept in DIR/soak after a failure.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "demo"))
+
+import takeover_engine as engine  # noqa: E402
+from takeover_world import WorldError  # noqa: E402
+
+
+def options():
+    p = argparse.ArgumentParser(prog="takeover.py", description="Crash servers at random under load.")
+    p.add_argument("--bin", required=True, help="the folder of holdfast and holdfastd")
+    p.add_argument("--crashes", type=int, default=1000)
+    p.add_argument("--seconds", type=float, help="begin no crash later than this")
+    p.add_argument("--store", choices=("direct", "redis"), default="direct")
+    p.add_argument("--nodes", type=int, default=2)
+    p.add_argument("--replica", action="store_true", help="Redis has a replica, and commits wait for it")
+    p.add_argument("--lease", type=int, help="ms")
+    p.add_argument("--connections", type=int, default=30)
+    p.add_argument("--rate", type=int, default=1500000, help="bytes a second a connection")
+    p.add_argument("--seed", type=int)
+    p.add_argument("--only", action="append", choices=list(engine.KINDS), help="crashes of this kind; repeat for more")
+    p.add_argument("--no-options", action="store_true", help="all clients have timestamps, SACK and window scaling")
+    p.add_argument("--pcap", help="tcpdump at the client writes there")
+    p.add_argument("--json", action="store_true", help="print the record and nothing else")
+    p.add_argument("--output", help="where a failure's logs go (default: BIN/soak)")
+    args = p.parse_args()
+    args.bin = os.path.abspath(args.bin)
+    args.output = args.output or os.path.join(args.bin, "soak")
+    return args
+
+
+def table(record):
+    heads = ("crash", "number", "taken over ms", "gap down ms", "gap up ms")
+
+    def cell(q):
+        return "-" if q["median"] is None else "%.0f / %.0f / %.0f" % (q["median"], q["p95"], q["max"])
+
+    rows = [heads] + [(engine.WHAT[k], str(v["crashes"]), cell(v["taken_ms"]), cell(v["gap_down_ms"]),
+                       cell(v["gap_up_ms"])) for k, v in record["kinds"].items()]
+    widths = [max(len(r[i]) for r in rows) for i in range(len(heads))]
+    for r in rows:
+        print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))).rstrip())
+    print("(median / 95 % / max; a gap is a connection's longest wait in one crash)")
+
+
+def report(record, args):
+    if args.json:
+        print(json.dumps(record, indent=1))
+        return
+    table(record)
+    print("%d crashes (seed %d), %d connections, %d requests, %.1f GB; lost %d connections, %d bytes, corrupted %d bytes; "
+          "%d RST, %d PAWS; %d times compared what was acknowledged with what was stored; %.0f s" % (
+              record["crashes"], record["seed"], record["connections"], record["requests"], record["bytes"] / 1e9,
+              record["connections_lost"], record["bytes_lost"], record["bytes_corrupted"], record["resets"],
+              record["paws"], record["acknowledged_checks"], record["duration_s"]))
+    for p in record["problems"][:20]:
+        print("problem: " + p)
+
+
+def interrupt(number, _frame):
+    raise KeyboardInterrupt(number)
+
+
+def main():
+    args = options()
+    if os.geteuid():
+        print("needs root: it makes network namespaces", file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, interrupt)
+    kinds = {k: engine.KINDS[k] for k in args.only} if args.only else None
+    began, e, record = time.monotonic(), None, None
+
+    def note(c):
+        if args.json or not (sys.stdout.isatty() or c.number % 25 == 24):
+            return
+        load = e.load
+        line = "%4d/%d  %-8s %s>%s  %4.0f ms, back %4.0f ms  %d connections  %.1f GB  lost %d" % (
+            c.number + 1, args.crashes, c.kind, c.node, c.to or "-", ((c.taken or c.at) - c.at) * 1000,
+            (c.settled - c.at) * 1000, load.connections, (load.bytes_down + load.bytes_up) / 1e9, load.lost)
+        print(line + ("\033[K\r" if sys.stdout.isatty() else ""), end="" if sys.stdout.isatty() else "\n", flush=True)
+
+    try:
+        e = engine.Engine(args.bin, seed=args.seed, connections=args.connections, kinds=kinds, rate=args.rate,
+                          options=not args.no_options, store=args.store, nodes=args.nodes, lease=args.lease,
+                          pace=args.rate, replica=args.replica, pcap=args.pcap)
+        try:
+            e.start()
+            e.run(args.crashes, note, deadline=began + args.seconds if args.seconds else None)
+        except WorldError as error:
+            e.problems.append(str(error))
+        if e.load:
+            if not e.problems and not e.load.problems:
+                e.finish()
+            record = e.record()
+        if e.problems or not record or not record["ok"]:
+            shutil.rmtree(args.output, ignore_errors=True)
+            e.world.keep_logs(args.output)
+    except WorldError as error:
+        print("soak: %s" % error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print("soak: interrupted", file=sys.stderr)
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        if e:
+            e.close()
+    if not record:
+        print("soak: " + "; ".join(e.problems), file=sys.stderr)
+        return 1
+    report(record, args)
+    return 0 if record["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
