@@ -98,28 +98,6 @@ bare:
 	return ctx->protocol;
 }
 
-/* On hf0 there is no MAC header, unless a test run puts one there: a packet that is one as it
- * stands, to its last octet, is what counts. */
-static __always_inline __be16 ctx_link_tun(ctx_t *ctx, struct packet *p)
-{
-	void *data = ctx_data(ctx);
-	struct ipv6hdr *ip6 = data;
-	struct iphdr *ip4 = data;
-	__be16 proto = ctx->protocol;
-
-	p->tags = 0;
-	p->l3 = 0;
-	if ((void *)(ip4 + 1) > ctx_data_end(ctx))
-		return 0;
-	if (proto == bpf_htons(ETH_P_IP) && ip4->version == 4 &&
-	    bpf_ntohs(ip4->tot_len) == ctx->len)
-		return proto;
-	if (proto == bpf_htons(ETH_P_IPV6) && ip6->version == 6 &&
-	    bpf_ntohs(ip6->payload_len) + sizeof(*ip6) == ctx->len)
-		return proto;
-	return ctx_link(ctx, p);
-}
-
 /* What a GSO or GRO packet is on the wire: number of packets, and their bytes. */
 static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet *p, __u32 *bytes,
 					  __u32 *largest)
@@ -228,13 +206,29 @@ static __always_inline long ctx_untag(ctx_t *ctx, struct packet *p)
 	return 0;
 }
 
+/* Into hf0, where the MAC header, which a NIC may not have, says the protocol. */
+static __always_inline enum verdict ctx_to_tun(ctx_t *ctx, const struct packet *p, __be16 proto,
+					       __u16 mark, __u64 flags)
+{
+	struct ethhdr *eth;
+
+	if (unlikely(!p->l3) && bpf_skb_change_head(ctx, sizeof(*eth), 0))
+		return VERDICT_BROKEN;
+	eth = ctx_data(ctx);
+	if ((void *)(eth + 1) > ctx_data_end(ctx))
+		return VERDICT_BROKEN;
+	eth->h_proto = proto;
+	ctx->tc_index = mark;
+	return bpf_redirect(hf_tun_ifindex, flags) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
+								      : VERDICT_BROKEN;
+}
+
 /* Outer packet, rewritten to an inner one at a NIC. */
 static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct packet *p,
 						   const struct rewrite *rw, const struct hop *hop)
 {
-	ctx->tc_index = HF_TC_DECODED;
-	return bpf_redirect(hf_tun_ifindex, BPF_F_INGRESS) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
-									      : VERDICT_BROKEN;
+	return ctx_to_tun(ctx, p, rw->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6),
+			  HF_TC_DECODED, BPF_F_INGRESS);
 }
 
 /* Inner packet, rewritten to an outer one on hf0. */
@@ -244,10 +238,6 @@ static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct pack
 	const struct hf_addr *nexthop = rw->nexthop;
 	struct bpf_redir_neigh neigh = {};
 
-	/* bpf_redirect_neigh() drops, silently, what has no room of a MAC header before the IP
-	 * header, even for a device that has none */
-	if (!p->l3 && bpf_skb_change_head(ctx, sizeof(struct ethhdr), 0))
-		return VERDICT_BROKEN;
 	/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it
 	 * answers with the best route whatever the device. */
 	if (!(nexthop->w[0] | nexthop->w[1] | nexthop->w[2] | nexthop->w[3]))

@@ -151,9 +151,9 @@ static int env_load(struct env *env, __u32 max_flows)
 	return err ? err : env_ports(env, 2, 2);
 }
 
-int env_tun(const char *name)
+int env_tun(const char *name, bool mac)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	struct ifreq ifr = {.ifr_flags = (mac ? IFF_TAP : IFF_TUN) | IFF_NO_PI};
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	char command[200];
 
@@ -163,7 +163,7 @@ int env_tun(const char *name)
 		return -1;
 	}
 	snprintf(command, sizeof(command),
-		 "ip link set %s addrgenmode none up; "
+		 "ip link set %s arp off addrgenmode none up; "
 		 "for f in ipv4 ipv6; do echo 1 >/proc/sys/net/$f/conf/%s/forwarding; done",
 		 name, name);
 	return system(command) ? -1 : fd;
@@ -199,7 +199,7 @@ struct env *env_open(__u32 max_flows)
 	}
 	env->wan = if_nametoindex("wan");
 	env->lan = if_nametoindex("lan");
-	env->tun = env_tun("hf0");
+	env->tun = env_tun("hf0", true);
 	err = env_load(env, max_flows);
 	if (err) {
 		printf("FAIL load of the data plane: %s\n", strerror(-err));
