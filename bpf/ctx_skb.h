@@ -119,10 +119,21 @@ static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet 
 	return segments;
 }
 
+static __always_inline __sum16 *ctx_check(ctx_t *ctx, __u32 offset)
+{
+	__sum16 *check = ctx_data(ctx) + bound(offset);
+
+	return (void *)(check + 1) > ctx_data_end(ctx) ? NULL : check;
+}
+
 /*
  * Corrects the checksum at `offset`: `pseudo` is the difference of what only the
  * pseudo header brings under it, `diff` of all else. `undo`: the addresses
  * changed in an IPv6 header.
+ *
+ * Only the helper knows whether the sum is still to be made by the device (CHECKSUM_PARTIAL), where
+ * the field holds the pseudo header's alone. What it made of the field tells: the difference was
+ * added to a partial sum, but taken away from a whole one. That saves the second call.
  */
 static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset, __u64 pseudo,
 				     __u64 diff, bool undo)
@@ -130,9 +141,16 @@ static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 o
 	/* UDP over IPv4 without a checksum stays so, and 0 as a result becomes 0xffff */
 	__u64 flags = p->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__u32 change = csum_fold32(pseudo);
+	__u16 partial = 0;
+	bool told;
+	__sum16 *check;
 	long err;
 
 	if (change) {
+		check = ctx_check(ctx, offset);
+		if (!check)
+			return -1;
+		partial = csum_fold16((__u64)*check + change);
 		err = bpf_l4_csum_replace(ctx, offset, 0, change, flags | BPF_F_PSEUDO_HDR);
 		if (err)
 			return err;
@@ -144,12 +162,25 @@ static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 o
 		if (undo)
 			bpf_csum_update(ctx, change);
 	}
+	told = csum_fold16(change) != 0 && csum_fold16(change) != 0xffff;
 	change = csum_fold32(diff);
 	if (flags && unlikely(p->unsummed)) { /* the helper would do nothing at all */
 		bpf_csum_update(ctx, change);
 		return 0;
 	}
-	return change ? bpf_l4_csum_replace(ctx, offset, 0, change, flags) : 0;
+	if (!change)
+		return 0;
+	if (!told)
+		return bpf_l4_csum_replace(ctx, offset, 0, change, flags);
+	check = ctx_check(ctx, offset);
+	if (!check)
+		return -1;
+	if (*check != partial) {
+		*check = csum_apply(*check, change);
+		if (flags && !*check)
+			*check = 0xffff;
+	}
+	return 0;
 }
 
 /* What else changed in the packet, for skb->csum if there is one. */
