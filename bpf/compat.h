@@ -39,6 +39,8 @@
 #define AF_INET     2
 #define AF_INET6    10
 
+#define PACKET_HOST 0 /* of <linux/if_packet.h>, which draws in the C library too */
+
 /* uapi has these only for the kernel itself */
 #define IP_DF            0x4000
 #define IP_MF            0x2000

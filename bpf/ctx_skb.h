@@ -18,28 +18,6 @@ const volatile __u16 hf_control_port; /* host order */
 #include "csum.h"
 #include "maps.h"
 
-/* On hf0 there is no MAC header, unless a test run puts one there: a packet that is one as it
- * stands, to its last octet, is what counts. */
-static __always_inline __be16 ctx_link_tun(ctx_t *ctx, struct packet *p)
-{
-	void *data = ctx_data(ctx);
-	struct ipv6hdr *ip6 = data;
-	struct iphdr *ip4 = data;
-	__be16 proto = ctx->protocol;
-
-	p->tags = 0;
-	p->l3 = 0;
-	if ((void *)(ip4 + 1) > ctx_data_end(ctx))
-		return 0;
-	if (proto == bpf_htons(ETH_P_IP) && ip4->version == 4 &&
-	    bpf_ntohs(ip4->tot_len) == ctx->len)
-		return proto;
-	if (proto == bpf_htons(ETH_P_IPV6) && ip6->version == 6 &&
-	    bpf_ntohs(ip6->payload_len) + sizeof(*ip6) == ctx->len)
-		return proto;
-	return ctx_link(ctx, p);
-}
-
 /* What a GSO or GRO packet is on the wire: number of packets, and their bytes. */
 static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet *p, __u32 *bytes,
 					  __u32 *largest)
@@ -61,10 +39,21 @@ static __always_inline __u32 ctx_segments(const ctx_t *ctx, const struct packet 
 	return segments;
 }
 
+static __always_inline __sum16 *ctx_check(ctx_t *ctx, __u32 offset)
+{
+	__sum16 *check = ctx_data(ctx) + bound(offset);
+
+	return (void *)(check + 1) > ctx_data_end(ctx) ? NULL : check;
+}
+
 /*
  * Corrects the checksum at `offset`: `pseudo` is the difference of what only the
  * pseudo header brings under it, `diff` of all else. `undo`: the addresses
  * changed in an IPv6 header.
+ *
+ * Only the helper knows whether the sum is still to be made by the device (CHECKSUM_PARTIAL), where
+ * the field holds the pseudo header's alone. What it made of the field tells: the difference was
+ * added to a partial sum, but taken away from a whole one. That saves the second call.
  */
 static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset, __u64 pseudo,
 				     __u64 diff, bool undo)
@@ -72,9 +61,16 @@ static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 o
 	/* UDP over IPv4 without a checksum stays so, and 0 as a result becomes 0xffff */
 	__u64 flags = p->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__u32 change = csum_fold32(pseudo);
+	__u16 partial = 0;
+	bool told;
+	__sum16 *check;
 	long err;
 
 	if (change) {
+		check = ctx_check(ctx, offset);
+		if (!check)
+			return -1;
+		partial = csum_fold16((__u64)*check + change);
 		err = bpf_l4_csum_replace(ctx, offset, 0, change, flags | BPF_F_PSEUDO_HDR);
 		if (err)
 			return err;
@@ -86,12 +82,25 @@ static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 o
 		if (undo)
 			bpf_csum_update(ctx, change);
 	}
+	told = csum_fold16(change) != 0 && csum_fold16(change) != 0xffff;
 	change = csum_fold32(diff);
 	if (flags && unlikely(p->unsummed)) { /* the helper would do nothing at all */
 		bpf_csum_update(ctx, change);
 		return 0;
 	}
-	return change ? bpf_l4_csum_replace(ctx, offset, 0, change, flags) : 0;
+	if (!change)
+		return 0;
+	if (!told)
+		return bpf_l4_csum_replace(ctx, offset, 0, change, flags);
+	check = ctx_check(ctx, offset);
+	if (!check)
+		return -1;
+	if (*check != partial) {
+		*check = csum_apply(*check, change);
+		if (flags && !*check)
+			*check = 0xffff;
+	}
+	return 0;
 }
 
 /* What else changed in the packet, for skb->csum if there is one. */
@@ -148,13 +157,29 @@ static __always_inline long ctx_untag(ctx_t *ctx, struct packet *p)
 	return 0;
 }
 
+/* Into hf0, where the MAC header, which a NIC may not have, says the protocol. */
+static __always_inline enum verdict ctx_to_tun(ctx_t *ctx, const struct packet *p, __be16 proto,
+					       __u16 mark, __u64 flags)
+{
+	struct ethhdr *eth;
+
+	if (unlikely(!p->l3) && bpf_skb_change_head(ctx, sizeof(*eth), 0))
+		return VERDICT_BROKEN;
+	eth = ctx_data(ctx);
+	if ((void *)(eth + 1) > ctx_data_end(ctx))
+		return VERDICT_BROKEN;
+	eth->h_proto = proto;
+	ctx->tc_index = mark;
+	return bpf_redirect(hf_tun_ifindex, flags) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
+								      : VERDICT_BROKEN;
+}
+
 /* Outer packet, rewritten to an inner one at a NIC. */
 static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct packet *p,
 						   const struct rewrite *rw, const struct hop *hop)
 {
-	ctx->tc_index = HF_TC_DECODED;
-	return bpf_redirect(hf_tun_ifindex, BPF_F_INGRESS) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
-									      : VERDICT_BROKEN;
+	return ctx_to_tun(ctx, p, rw->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6),
+			  HF_TC_DECODED, BPF_F_INGRESS);
 }
 
 /* Inner packet, rewritten to an outer one on hf0. */
@@ -164,10 +189,6 @@ static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct pack
 	const struct hf_addr *nexthop = rw->nexthop;
 	struct bpf_redir_neigh neigh = {};
 
-	/* bpf_redirect_neigh() drops, silently, what has no room of a MAC header before the IP
-	 * header, even for a device that has none */
-	if (!p->l3 && bpf_skb_change_head(ctx, sizeof(struct ethhdr), 0))
-		return VERDICT_BROKEN;
 	/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it
 	 * answers with the best route whatever the device. */
 	if (!(nexthop->w[0] | nexthop->w[1] | nexthop->w[2] | nexthop->w[3]))

@@ -12,6 +12,7 @@
 #include "parse.h"
 #include "assoc.h"
 #include "flow.h"
+#include "hint.h"
 #include "echo.h"
 #include "frag.h"
 #include "icmp.h"
@@ -81,11 +82,11 @@ static __always_inline enum verdict decode_unknown(ctx_t *ctx, struct packet *p)
 	return VERDICT_PASS;
 }
 
-/* The path that a packet came by; NULL: it is no peer's. Compared with the path's own addresses,
- * for an element of `peers` may be replaced while we read it. */
-static __always_inline struct path_val *decode_path(struct packet *p, struct peer_val *peer)
+/* The path that a packet came by; NULL: not this one. Compared with the path's own addresses, for
+ * an element of `peers` may be replaced while we read it. */
+static __always_inline struct path_val *decode_path(const struct packet *p, __u32 index)
 {
-	struct path_val *path = bpf_map_lookup_elem(&paths, &peer->path);
+	struct path_val *path = bpf_map_lookup_elem(&paths, &index);
 
 	if (!path || !path->used || !addr_equal(&path->peer, &p->src) ||
 	    !addr_equal(&path->local, &p->dst))
@@ -150,26 +151,34 @@ static __always_inline enum verdict decode_send(ctx_t *ctx, struct packet *p, st
 
 static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum origin origin)
 {
-	struct peer_val *peer;
+	struct peer_val *peer = NULL; /* stays so where a hint did */
 	struct flow_key key = {};
 	struct service_val *service;
 	struct assoc_val *assoc;
 	struct flow_val *flow;
 	struct path_val *path;
 	struct rewrite rw;
-	__u32 *index;
-	__u64 now_ns;
+	struct hint *hint;
+	__u32 *found, index;
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	__be16 port;
 	bool anchor;
 	__s32 id;
 
-	peer = bpf_map_lookup_elem(&peers, &p->src);
-	if (!peer)
-		return decode_unknown(ctx, p);
-	path = decode_path(p, peer);
-	if (!path)
-		return decode_unknown(ctx, p);
-	now_ns = bpf_ktime_get_coarse_ns();
+	hint = hint_find(p, p->dport, false);
+	if (!hint)
+		return VERDICT_PASS;
+	index = hint->owner;
+	path = hint->tick == now_ns ? decode_path(p, index) : NULL;
+	if (unlikely(!path)) {
+		peer = bpf_map_lookup_elem(&peers, &p->src);
+		if (!peer)
+			return decode_unknown(ctx, p);
+		index = peer->path;
+		path = decode_path(p, index);
+		if (!path)
+			return decode_unknown(ctx, p);
+	}
 	path_heard(path, now_ns);
 	if (decode_control(p))
 		return probe_is(ctx, p) ? probe_answer(ctx, p) : VERDICT_PASS;
@@ -180,7 +189,7 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 	if (p->frag != FRAG_NONE && !frag_ports(p))
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_FRAGMENT_EARLY);
 
-	key.assoc = peer->assoc;
+	key.assoc = path->assoc;
 	assoc = bpf_map_lookup_elem(&assocs, &key.assoc);
 	if (!assoc || !assoc->used)
 		return VERDICT_PASS;
@@ -194,15 +203,20 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 			return VERDICT_PASS;
 		port = key.port;
 	}
-	index = service_of_emulator(assoc->scope, port, p->proto);
-	if (!index)
-		return VERDICT_PASS;
-	service = service_find(*index);
-	if (!service)
-		return VERDICT_PASS;
-	if (!(peer->flags & HF_PEER_ACCEPT))
-		return verdict_for(p, VERDICT_REFUSE, HF_REASON_PEER_NOT_CURRENT);
-	key.service = *index;
+	service = peer ? NULL : service_find(hint->service);
+	key.service = hint->service;
+	if (unlikely(!service || service->emulator != port || service->proto != p->proto)) {
+		found = service_of_emulator(assoc->scope, port, p->proto);
+		if (!found)
+			return VERDICT_PASS;
+		service = service_find(*found);
+		if (!service)
+			return VERDICT_PASS;
+		if (peer && !(peer->flags & HF_PEER_ACCEPT))
+			return verdict_for(p, VERDICT_REFUSE, HF_REASON_PEER_NOT_CURRENT);
+		key.service = *found;
+		hint_set(hint, index, *found, now_ns);
+	}
 	rw.route = rewrite_route_inner(&key);
 	if (!decode_inner(p, assoc, service, &rw) || !cross_possible(p, &rw))
 		return verdict_for(p, VERDICT_REFUSE, HF_REASON_UNSUPPORTED);
@@ -221,10 +235,10 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 /* ---- encode -------------------------------------------------------------- */
 
 static __always_inline enum verdict encode_send(ctx_t *ctx, struct packet *p, struct rewrite *rw,
-						struct flow_val *flow, struct path_val *path)
+						struct flow_val *flow, struct path_val *path,
+						__u64 now_ns)
 {
 	__u32 bytes, largest, packets = ctx_segments(ctx, p, &bytes, &largest);
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	int growth = rewrite_growth(p, rw);
 	bool up = rw->up;
 	struct hop hop;
@@ -266,24 +280,36 @@ static __always_inline bool encode_echo(struct packet *p, struct flow_key *key,
 	return true;
 }
 
-static __always_inline struct host_val *encode_role(const struct hf_addr *addr, __u8 role)
+/* `up`: for a mobile that we are, else for one whose anchor we are. */
+static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, bool up,
+					   enum origin origin)
 {
-	struct host_val *host = bpf_map_lookup_elem(&hosts, addr);
-
-	return host && host->role == role ? host : NULL;
-}
-
-static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct host_val *host,
-					   bool up, enum origin origin)
-{
+	const struct hf_addr *inner = up ? &p->src : &p->dst, *far = up ? &p->dst : &p->src;
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	__u8 role = up ? HF_ROLE_MOBILE : HF_ROLE_ANCHOR;
+	struct host_val *host = NULL; /* stays so where a hint did */
 	struct service_val *service;
 	struct flow_key key = {};
 	struct assoc_val *assoc;
 	struct flow_val *flow;
 	struct path_val *path;
 	struct rewrite rw;
-	__u32 *index;
+	struct hint *hint;
+	__u32 *found;
+	__be16 port;
 
+	hint = hint_find(p, up ? p->dport : p->sport, true);
+	if (!hint)
+		return VERDICT_PASS;
+	key.assoc = hint->owner;
+	assoc = hint->tick == now_ns ? assoc_find(key.assoc, role) : NULL;
+	if (unlikely(!assoc || !assoc_is_host(assoc, inner, p->family))) {
+		host = bpf_map_lookup_elem(&hosts, inner);
+		if (!host || host->role != role)
+			return VERDICT_PASS;
+		key.assoc = host->assoc;
+		assoc = assoc_find(key.assoc, role);
+	}
 	if (p->kind == KIND_BAD)
 		return verdict_for(p, VERDICT_REFUSE, HF_REASON_MALFORMED);
 	if (p->kind != KIND_PORTS && p->kind != KIND_ECHO)
@@ -291,18 +317,22 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct 
 	if (p->frag != FRAG_NONE && !frag_ports(p))
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_FRAGMENT_EARLY);
 
-	key.assoc = host->assoc;
-	assoc = assoc_find(key.assoc, up ? HF_ROLE_MOBILE : HF_ROLE_ANCHOR);
 	if (!assoc)
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_ASSOC);
-	index = up ? service_of(&p->dst, p->dport, p->proto)
-		   : service_of(&p->src, p->sport, p->proto);
-	if (!index)
-		return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_SERVICE);
-	service = service_find(*index);
-	if (!service || (up && service->assoc != key.assoc))
-		return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_SERVICE);
-	key.service = *index;
+	port = up ? p->dport : p->sport;
+	service = host ? NULL : service_find(hint->service);
+	key.service = hint->service;
+	if (unlikely(!service || service->port != port || service->proto != p->proto ||
+		     !addr_equal(&service->addr, far))) {
+		found = service_of(far, port, p->proto);
+		if (!found)
+			return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_SERVICE);
+		service = service_find(*found);
+		if (!service || (up && service->assoc != key.assoc))
+			return verdict_for(p, VERDICT_PUNT, HF_REASON_NO_SERVICE);
+		key.service = *found;
+		hint_set(hint, key.assoc, *found, now_ns);
+	}
 	key.port = up ? p->sport : p->dport;
 	rw.up = up;
 	rw.sport = p->sport;
@@ -328,7 +358,7 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, struct 
 	rw.nexthop = &path->nexthop;
 	if (!cross_possible(p, &rw))
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_UNSUPPORTED);
-	return encode_send(ctx, p, &rw, flow, path);
+	return encode_send(ctx, p, &rw, flow, path, now_ns);
 }
 
 /* ---- both ----------------------------------------------------------------- */
@@ -340,28 +370,14 @@ static __always_inline enum verdict decode(ctx_t *ctx, struct packet *p)
 					       : decode_data(ctx, p, ORIGIN_NIC);
 }
 
-static __always_inline enum verdict encode_up(ctx_t *ctx, struct packet *p, enum origin origin)
-{
-	struct host_val *host = encode_role(&p->src, HF_ROLE_MOBILE);
-
-	return host ? encode_data(ctx, p, host, true, origin) : VERDICT_PASS;
-}
-
-static __always_inline enum verdict encode_down(ctx_t *ctx, struct packet *p, enum origin origin)
-{
-	struct host_val *host = encode_role(&p->dst, HF_ROLE_ANCHOR);
-
-	return host ? encode_data(ctx, p, host, false, origin) : VERDICT_PASS;
-}
-
 static __always_inline enum verdict encode(ctx_t *ctx, struct packet *p, enum origin origin)
 {
 	enum verdict verdict;
 
 	if (unlikely(p->kind == KIND_ERROR))
 		return icmp_encode(ctx, p, origin);
-	verdict = encode_up(ctx, p, origin);
-	return verdict == VERDICT_PASS ? encode_down(ctx, p, origin) : verdict;
+	verdict = encode_data(ctx, p, true, origin);
+	return verdict == VERDICT_PASS ? encode_data(ctx, p, false, origin) : verdict;
 }
 
 #endif

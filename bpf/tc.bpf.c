@@ -23,10 +23,10 @@ static __always_inline int tc_action(const struct packet *p, enum verdict verdic
 /* An early fragment goes out by hf0, whose reader is the daemon. */
 static __always_inline int tc_punt(ctx_t *ctx, struct packet *p)
 {
-	if (ctx_untag(ctx, p))
+	if (ctx_untag(ctx, p) ||
+	    ctx_to_tun(ctx, p, ctx->protocol, HF_TC_PUNT, 0) != VERDICT_REDIRECT)
 		return TC_ACT_SHOT;
-	ctx->tc_index = HF_TC_PUNT;
-	return bpf_redirect(hf_tun_ifindex, 0);
+	return TC_ACT_REDIRECT;
 }
 
 /*
@@ -34,13 +34,12 @@ static __always_inline int tc_punt(ctx_t *ctx, struct packet *p)
  * as a receiver joins segments only where the linear part holds headers alone. Anything else, or
  * what did not parse, gets its first octets pulled.
  */
-static __always_inline bool tc_parse(ctx_t *ctx, struct packet *p, bool tun)
+static __always_inline bool tc_parse(ctx_t *ctx, struct packet *p)
 {
 	bool ok = false;
 
 	for (int i = 0; i < 2; i++) {
-		ok = parse_packet(p, ctx, tun ? ctx_link_tun(ctx, p) : ctx_link(ctx, p),
-				  PARSE_WHOLE);
+		ok = parse_packet(p, ctx, ctx_link(ctx, p), PARSE_WHOLE);
 		if (likely(!ctx_short(ctx)) || (ok && p->proto == IPPROTO_TCP &&
 						p->kind == KIND_PORTS && p->frag == FRAG_NONE))
 			break;
@@ -69,7 +68,7 @@ int tc_nic_ingress(ctx_t *ctx)
 	struct packet p;
 	enum verdict verdict;
 
-	if (!hf_tun_ifindex || !tc_parse(ctx, &p, false))
+	if (!hf_tun_ifindex || !tc_parse(ctx, &p))
 		return TC_ACT_UNSPEC;
 	verdict = decode(ctx, &p);
 	if (verdict == VERDICT_PASS && decode_forged(&p)) {
@@ -83,7 +82,7 @@ int tc_nic_ingress(ctx_t *ctx)
 	return tc_action(&p, verdict, TC_ACT_SHOT);
 }
 
-/* What encode does not send goes on into the TUN: the daemon parks it or answers it. */
+/* What encode does not send goes on into the TAP: the daemon parks it or answers it. */
 SEC("tc")
 int tc_tun_egress(ctx_t *ctx)
 {
@@ -91,7 +90,7 @@ int tc_tun_egress(ctx_t *ctx)
 
 	if (ctx->tc_index == HF_TC_PUNT)
 		return TC_ACT_OK;
-	if (!tc_parse(ctx, &p, true))
+	if (!tc_parse(ctx, &p))
 		return TC_ACT_UNSPEC;
 	return tc_action(&p, encode(ctx, &p, ORIGIN_TUN_OUT), TC_ACT_OK);
 }
@@ -103,11 +102,14 @@ int tc_tun_ingress(ctx_t *ctx)
 	struct packet p;
 	enum verdict verdict;
 
+	/* whatever MAC address it came with, it is for us */
+	if (ctx->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(ctx, PACKET_HOST);
 	if (ctx->tc_index == HF_TC_DECODED) {
 		ctx->tc_index = 0;
 		return TC_ACT_UNSPEC;
 	}
-	if (!tc_parse(ctx, &p, true))
+	if (!tc_parse(ctx, &p))
 		return TC_ACT_UNSPEC;
 	verdict = encode(ctx, &p, ORIGIN_TUN_IN);
 	if (verdict == VERDICT_PASS && p.frag == FRAG_LATER)

@@ -48,7 +48,7 @@ static __always_inline enum verdict xdp_forward(ctx_t *ctx, struct packet *p)
 		return VERDICT_PASS;
 	outer = *side;
 	if (!outer) {
-		verdict = encode_down(ctx, p, ORIGIN_NIC);
+		verdict = encode_data(ctx, p, false, ORIGIN_NIC);
 		if (verdict != VERDICT_PASS)
 			return verdict;
 	}
@@ -59,13 +59,13 @@ static __always_inline enum verdict xdp_forward(ctx_t *ctx, struct packet *p)
 		return verdict;
 	}
 	if (outer) {
-		verdict = encode_down(ctx, p, ORIGIN_NIC);
+		verdict = encode_data(ctx, p, false, ORIGIN_NIC);
 		if (verdict != VERDICT_PASS) {
 			*side = 0;
 			return verdict;
 		}
 	}
-	return encode_up(ctx, p, ORIGIN_NIC);
+	return encode_data(ctx, p, true, ORIGIN_NIC);
 }
 
 SEC("xdp")

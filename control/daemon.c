@@ -230,58 +230,56 @@ static void on_flowevent(evutil_socket_t fd, short what, void *arg)
 	flowevents_consume(((struct daemon *)arg)->flowevents);
 }
 
-/* A host may have any number of both. What is read replaces what was, or nothing changes. */
-static int read_links(struct daemon *d)
+static int fill_links(struct netlink *nl, void *list, size_t max)
 {
-	struct netlink_link *list = NULL;
-	int n = 0, size;
-
-	do {
-		free(list);
-		size = n + POINTS_SPARE;
-		list = calloc(size, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		n = netlink_links(d->netlink, list, size);
-	} while (n > size);
-	if (n < 0) {
-		free(list);
-		return n;
-	}
-	free(d->links);
-	d->links = list;
-	d->link_count = n;
-	return 0;
+	return netlink_links(nl, list, max);
 }
 
-static int read_addresses(struct daemon *d)
+static int fill_addresses(struct netlink *nl, void *list, size_t max)
 {
-	struct netlink_address *list = NULL;
+	return netlink_addresses(nl, list, max);
+}
+
+/* A host may have any number of both. What is read replaces what was, or nothing changes. Returns
+ * the number or a negative errno. */
+static int read_list(struct netlink *nl, int (*fill)(struct netlink *, void *, size_t), size_t each,
+		     void **list)
+{
+	void *fresh = NULL;
 	int n = 0, size;
 
 	do {
-		free(list);
+		free(fresh);
 		size = n + POINTS_SPARE;
-		list = calloc(size, sizeof(*list));
-		if (!list)
+		fresh = calloc(size, each);
+		if (!fresh)
 			return -ENOMEM;
-		n = netlink_addresses(d->netlink, list, size);
+		n = fill(nl, fresh, size);
 	} while (n > size);
 	if (n < 0) {
-		free(list);
+		free(fresh);
 		return n;
 	}
-	free(d->addresses);
-	d->addresses = list;
-	d->address_count = n;
-	return 0;
+	free(*list);
+	*list = fresh;
+	return n;
 }
 
 static int read_points(struct daemon *d)
 {
-	int ret = read_links(d);
+	void *links = d->links, *addresses = d->addresses;
+	int n = read_list(d->netlink, fill_links, sizeof(*d->links), &links);
 
-	return ret ? ret : read_addresses(d);
+	if (n < 0)
+		return n;
+	d->links = links;
+	d->link_count = n;
+	n = read_list(d->netlink, fill_addresses, sizeof(*d->addresses), &addresses);
+	if (n < 0)
+		return n;
+	d->addresses = addresses;
+	d->address_count = n;
+	return 0;
 }
 
 static bool attached(const struct daemon *d, uint32_t ifindex)

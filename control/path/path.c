@@ -19,6 +19,13 @@
 #define PROBE_MIN_US   10000u
 #define PROBE_BLIND_US 100000u /* RTT not known yet */
 #define PROBE_DEAD_US  200000u
+/*
+ * A path that carried data within the longest time that TCP waits before it sends again (120 s),
+ * and fell silent, is asked now and then. Otherwise a cut is noticed by the very retransmission
+ * that it swallows, TCP doubles its timer, and one cut a timer keeps a connection still for ever.
+ */
+#define LIVELY_US 130000000u
+#define QUIET_US  250000u
 /* The data plane's clock moves once a kernel tick. */
 #define STAMP_GRAIN_US 4000u
 
@@ -319,6 +326,19 @@ uint64_t path_due_us(const struct path *p)
 	return p->waiting_us ? p->waiting_us + ask_interval(p) : UINT64_MAX;
 }
 
+/* Data of either direction, which says that TCP may be waiting for its timer. */
+static bool lively(struct path *p, uint64_t now_us)
+{
+	const struct path_val *v = path_stamps(p);
+	uint64_t count = v->tx_packets + v->rx_packets;
+
+	if (count != p->data_count) {
+		p->data_count = count;
+		p->data_us = now_us;
+	}
+	return p->data_us && now_us - p->data_us < LIVELY_US;
+}
+
 enum path_news path_tick(struct path *p, uint64_t now_us)
 {
 	uint64_t heard = heard_at(p), sent;
@@ -360,6 +380,9 @@ enum path_news path_tick(struct path *p, uint64_t now_us)
 			path_ask(p, now_us);
 	} else {
 		p->waiting_us = 0;
+		if (p->assoc->role == HF_ROLE_MOBILE && p == p->assoc->current &&
+		    lively(p, now_us) && now_us > heard + QUIET_US)
+			path_ask(p, now_us);
 	}
 	return PATH_NO_NEWS;
 }

@@ -56,7 +56,9 @@ struct path {
 	uint64_t probe_us; /* sent at */
 	uint32_t unanswered;
 	uint64_t waiting_us; /* sent to and not heard from since; 0: no */
-	uint64_t heard_us;   /* by the daemon itself */
+	uint64_t data_us;    /* when `data_count`, packets of data both ways, last changed */
+	uint64_t data_count;
+	uint64_t heard_us; /* by the daemon itself */
 };
 
 /* A new path with its slot, known to the data plane but not accepted. NULL: no slot, no memory, or

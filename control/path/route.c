@@ -14,6 +14,8 @@
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 
+#define NOBODY 0xc0000008 /* RFC 7600: the IPv4 dummy address */
+
 struct way { /* what take_way() looks for and finds */
 	uint32_t ifindex;
 	bool found;
@@ -214,6 +216,8 @@ static int list_own(struct netlink *nl, int family, struct own *own)
 	return r < 0 ? r : own->error;
 }
 
+/* By way of a router that does not exist: without one each destination, and at an anchor each
+ * mobile is one, would take an entry of the neighbour table, which real neighbours need. */
 static int change_route(struct netlink *nl, int type, int flags, const struct hf_addr *dst,
 			unsigned int len, uint32_t ifindex, const struct hf_addr *prefsrc,
 			uint32_t mtu)
@@ -223,8 +227,9 @@ static int change_route(struct netlink *nl, int type, int flags, const struct hf
 		.rtm_dst_len = (uint8_t)len,
 		.rtm_table = RT_TABLE_MAIN,
 		.rtm_protocol = NETLINK_ROUTE_PROTOCOL,
-		.rtm_scope = addr_is_v4(dst) ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+		.rtm_scope = RT_SCOPE_UNIVERSE,
 		.rtm_type = RTN_UNICAST,
+		.rtm_flags = addr_is_v4(dst) ? RTNH_F_ONLINK : 0,
 	};
 	struct nl_msg *msg = request_new(type, flags, &rtm, sizeof(rtm));
 	int built = 0;
@@ -232,6 +237,8 @@ static int change_route(struct netlink *nl, int type, int flags, const struct hf
 	if (msg) {
 		built |= request_put_addr(msg, RTA_DST, dst);
 		built |= nla_put_u32(msg, RTA_OIF, ifindex);
+		if (addr_is_v4(dst))
+			built |= nla_put_u32(msg, RTA_GATEWAY, htonl(NOBODY));
 		if (prefsrc && !addr_is_zero(prefsrc))
 			built |= request_put_addr(msg, RTA_PREFSRC, prefsrc);
 		if (mtu) {

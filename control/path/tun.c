@@ -8,8 +8,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
+
+#include <net/ethernet.h>
 #include <net/if.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
@@ -41,8 +45,8 @@ static bool name_valid(const char *name)
 	       strcspn(name, "%/: \t\n\v\f\r") == len;
 }
 
-/* By ioctl, so that this module needs no netlink. */
-static int set_queue_len(const char *name)
+/* By ioctl, so that this module needs no netlink. Nobody is asked for MAC addresses on hf0. */
+static int set_up(const char *name)
 {
 	struct ifreq ifr = {.ifr_qlen = TUN_QUEUE_LEN};
 	int s, r = 0;
@@ -51,8 +55,13 @@ static int set_queue_len(const char *name)
 	if (s < 0)
 		return -errno;
 	memcpy(ifr.ifr_name, name, strlen(name) + 1);
-	if (ioctl(s, SIOCSIFTXQLEN, &ifr) < 0)
+	if (ioctl(s, SIOCSIFTXQLEN, &ifr) < 0 || ioctl(s, SIOCGIFFLAGS, &ifr) < 0) {
 		r = -errno;
+	} else if (!(ifr.ifr_flags & IFF_NOARP)) {
+		ifr.ifr_flags |= IFF_NOARP;
+		if (ioctl(s, SIOCSIFFLAGS, &ifr) < 0)
+			r = -errno;
+	}
 	close(s);
 	return r;
 }
@@ -71,7 +80,7 @@ static int set_offloads(int fd)
 int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_adopted, char err[],
 	     size_t errlen)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	int fd, r, vnet_len = TUN_VNET_LEN;
 	unsigned int ifindex;
 	bool adopted;
@@ -96,7 +105,7 @@ int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_ado
 		} else if (r == -EINVAL && adopted) {
 			r = -EEXIST;
 			say(err, errlen,
-			    "device %s exists and is no single-queue TUN: remove it or choose "
+			    "device %s exists and is no single-queue TAP: remove it or choose "
 			    "another name",
 			    name);
 		} else {
@@ -117,9 +126,10 @@ int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_ado
 			r = -EOPNOTSUPP;
 		goto out;
 	}
-	r = set_queue_len(name);
+	r = set_up(name);
 	if (r < 0) {
-		say(err, errlen, "cannot set the queue length of %s: %s", name, strerror(-r));
+		say(err, errlen, "cannot set the queue length and flags of %s: %s", name,
+		    strerror(-r));
 		goto out;
 	}
 	ifindex = if_nametoindex(name);
@@ -153,22 +163,40 @@ int tun_remove(int fd)
 
 ssize_t tun_read(int fd, void *buf, size_t cap)
 {
+	struct ether_header eth;
+	struct iovec v[] = {
+		{.iov_base = buf, .iov_len = TUN_VNET_LEN},
+		{.iov_base = &eth, .iov_len = sizeof(eth)},
+		{.iov_base = (uint8_t *)buf + TUN_VNET_LEN, .iov_len = cap - TUN_VNET_LEN},
+	};
 	ssize_t n;
 
 	do {
-		n = read(fd, buf, cap);
+		n = readv(fd, v, 3);
 	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	return (size_t)n < sizeof(eth) ? 0 : n - (ssize_t)sizeof(eth);
 }
 
 int tun_write(int fd, const void *packet, size_t len)
 {
+	const uint8_t *ip = (const uint8_t *)packet + TUN_VNET_LEN;
+	struct ether_header eth = {0};
+	struct iovec v[] = {
+		{.iov_base = (void *)packet, .iov_len = TUN_VNET_LEN},
+		{.iov_base = &eth, .iov_len = sizeof(eth)},
+		{.iov_base = (void *)ip, .iov_len = len - TUN_VNET_LEN},
+	};
 	ssize_t n;
 
+	if (len <= TUN_VNET_LEN)
+		return -EINVAL;
+	eth.ether_type = htons(ip[0] >> 4 == 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
 	do {
-		n = write(fd, packet, len);
+		n = writev(fd, v, 3);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
+	return (size_t)n == len + sizeof(eth) ? 0 : -EIO;
 }

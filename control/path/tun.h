@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * hf0, the device between applications and the data plane: a persistent TUN with
+ * hf0, the device between applications and the data plane: a persistent TAP with
  * offloads. It outlives the process that opened it, with its addresses, routes
  * and tc programs; traffic that the fast path carries goes on without a reader.
  *
  * A packet is struct virtio_net_hdr (TUN_VNET_LEN bytes, host's byte order) and an IP
- * packet of up to 64 KiB (GSO). Acts in the current network namespace.
+ * packet of up to 64 KiB (GSO); the MAC header in between stays in here, though the offsets in
+ * virtio_net_hdr count it. Acts in the current network namespace.
  */
 #ifndef HOLDFAST_TUN_H
 #define HOLDFAST_TUN_H
@@ -23,7 +24,7 @@
  * close-on-exec, owned by the caller: close(2) leaves the device, tun_remove() takes it away.
  * `ret_adopted` says that the device was there before. The device is not set up: see
  * netlink_set_link(). On failure nothing new is left and `err` has one sentence: -EBUSY: another
- * process holds it, -EEXIST: the name belongs to a device that is no such TUN, -EINVAL: no valid
+ * process holds it, -EEXIST: the name belongs to a device that is no such TAP, -EINVAL: no valid
  * name, -EPERM: not root, -ENOENT or -ENODEV: no TUN driver, -EOPNOTSUPP: it lacks offloads. */
 int tun_open(const char *name, int *ret_fd, uint32_t *ret_ifindex, bool *ret_adopted, char err[],
 	     size_t errlen);

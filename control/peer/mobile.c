@@ -108,13 +108,14 @@ bool mobile_usable(const struct path *p)
 }
 
 /* Lower is better, each line before the next: not the one to avoid, known to work, not tried in
- * vain, cheap. */
-static uint64_t rank_of(const struct path *p, const struct path *avoid)
+ * vain, not on the interface that has fallen silent (0: none has), cheap. */
+static uint64_t rank_of(const struct path *p, const struct path *avoid, uint32_t silent)
 {
 	uint64_t rank = p == avoid;
 
 	rank = rank << 1 | (p->health != PATH_ALIVE);
 	rank = rank << 16 | (p->refused < 65535 ? p->refused : 65535);
+	rank = rank << 1 | (p->ifindex == silent);
 	return rank << 40 | p->cost;
 }
 
@@ -122,6 +123,12 @@ struct path *mobile_choose(struct assoc *a, const struct path *avoid)
 {
 	const struct netlink_link *wanted = *a->wanted ? daemon_link_named(a->d, a->wanted) : NULL;
 	struct path *best = NULL;
+	uint32_t silent = 0;
+
+	/* What silenced a path that has its address still is likely to have silenced its interface,
+	 * the other family too, even if no probe has missed an answer there yet. */
+	if (avoid && avoid->present && a->sm.state != SWITCH_OLD_LEFT)
+		silent = avoid->ifindex;
 
 	for (struct path *p = a->paths; p; p = p->next) {
 		if (!mobile_usable(p) || (*a->wanted && (!wanted || p->ifindex != wanted->ifindex)))
@@ -129,7 +136,7 @@ struct path *mobile_choose(struct assoc *a, const struct path *avoid)
 		/* a planned switch has left it for good, whatever it looks like */
 		if (a->sm.state == SWITCH_OLD_LEFT && p == a->current)
 			continue;
-		if (!best || rank_of(p, avoid) < rank_of(best, avoid))
+		if (!best || rank_of(p, avoid, silent) < rank_of(best, avoid, silent))
 			best = p;
 	}
 	if (!best && *a->wanted && a->sm.state != SWITCH_OLD_LEFT) {
@@ -517,7 +524,7 @@ int mobile_switch(struct assoc *a, const char *ifname, bool make_before_break, c
 		if (!mobile_usable(p) || p == a->current ||
 		    (ifname && (!l || p->ifindex != l->ifindex)))
 			continue;
-		if (!best || rank_of(p, NULL) < rank_of(best, NULL))
+		if (!best || rank_of(p, NULL, 0) < rank_of(best, NULL, 0))
 			best = p;
 	}
 	if (!best && make_before_break) {

@@ -32,7 +32,7 @@
 
 /* skb->tc_index on hf0: what tc programs tell each other about a packet */
 #define HF_TC_DECODED 0x4844u /* decode put it into hf0: leave it alone */
-#define HF_TC_PUNT    0x4850u /* for the daemon: let it into the TUN */
+#define HF_TC_PUNT    0x4850u /* for the daemon: let it into the TAP */
 
 /* ICMP echo has one identifier where TCP and UDP have two ports: a service of
  * protocol ICMP owns a block of this many outer identifiers, and its "emulator

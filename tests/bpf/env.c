@@ -151,9 +151,9 @@ static int env_load(struct env *env, __u32 max_flows)
 	return err ? err : env_ports(env, 2, 2);
 }
 
-int env_tun(const char *name)
+int env_tun(const char *name, bool mac)
 {
-	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	struct ifreq ifr = {.ifr_flags = (mac ? IFF_TAP : IFF_TUN) | IFF_NO_PI};
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	char command[200];
 
@@ -163,7 +163,7 @@ int env_tun(const char *name)
 		return -1;
 	}
 	snprintf(command, sizeof(command),
-		 "ip link set %s addrgenmode none up; "
+		 "ip link set %s arp off addrgenmode none up; "
 		 "for f in ipv4 ipv6; do echo 1 >/proc/sys/net/$f/conf/%s/forwarding; done",
 		 name, name);
 	return system(command) ? -1 : fd;
@@ -199,7 +199,7 @@ struct env *env_open(__u32 max_flows)
 	}
 	env->wan = if_nametoindex("wan");
 	env->lan = if_nametoindex("lan");
-	env->tun = env_tun("hf0");
+	env->tun = env_tun("hf0", true);
 	err = env_load(env, max_flows);
 	if (err) {
 		printf("FAIL load of the data plane: %s\n", strerror(-err));
@@ -236,6 +236,24 @@ static void empty(int fd)
 		bpf_map_delete_elem(fd, key);
 		memcpy(key, next, sizeof(key));
 	}
+}
+
+/* A hint serves a tick of the clock, rows come faster. */
+static void forget_hints(struct env *env)
+{
+	static __u32 keys[2048];
+	__u32 count = bpf_map__max_entries(env->tc->maps.hints);
+	size_t size = (size_t)bpf_map__value_size(env->tc->maps.hints) * libbpf_num_possible_cpus();
+	void *zero = calloc(count, size);
+	int err = zero && count <= 2048 ? 0 : -E2BIG;
+
+	for (__u32 i = 0; i < count && !err; i++)
+		keys[i] = i;
+	if (!err)
+		err = bpf_map_update_batch(env_map(env, "hints"), keys, zero, &count, NULL);
+	if (err)
+		env_say(false, "hints", "update: %s", strerror(-err));
+	free(zero);
 }
 
 static void put(struct env *env, const char *map, const void *key, const void *val)
@@ -346,6 +364,7 @@ void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		empty(env_map(env, maps[i]));
+	forget_hints(env);
 	if (flags & ROW_LIMIT)
 		assoc.max_flows = assoc.flows = 7;
 	assoc.route = HF_ROUTE(path, mode, 1);

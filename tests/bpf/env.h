@@ -6,7 +6,7 @@
  *
  *   wan (routes to points) ─┐
  *                           ├─ FIB of the namespace, permanent neighbours
- *   lan (routes to servers, ┘                           hf0: a TUN, as the daemon makes it
+ *   lan (routes to servers, ┘                           hf0: a TAP, as the daemon makes it
  *        to mobiles)
  *
  * The addresses are those of tests/bpf/gen.py.
@@ -65,8 +65,9 @@ void env_close(struct env *env);
 /* Empties every map and fills them for one end: role, outer family, ROW_ flags. */
 void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags);
 
-/* A TUN device without MAC header, up; its descriptor does not block. -1: there is no TUN here. */
-int env_tun(const char *name);
+/* A TAP, or a TUN device, which has no MAC header, up; its descriptor does not block. -1: there is
+ * no such driver here. */
+int env_tun(const char *name, bool mac);
 int env_tun_fd(struct env *env); /* hf0's */
 
 int env_map(struct env *env, const char *name);

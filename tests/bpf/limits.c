@@ -21,6 +21,9 @@
 #define PING            "N1 N18 echo v4 request opens a flow at the mobile, 0 octets"
 #define SEGMENT_HEADERS 52 /* IPv4, TCP with time stamps */
 
+/* what was found once serves so long */
+static const struct timespec tick = {.tv_nsec = 30000000};
+
 struct seen {
 	int fresh, refused;
 	struct hf_event last;
@@ -301,7 +304,6 @@ static void test_ports(struct env *env)
 		{2, 2, XDP_REDIRECT}, {2, 0, XDP_PASS},     {0, 2, XDP_PASS}, {0, 0, XDP_PASS},
 		{2, 1, XDP_PASS},     {1, 2, XDP_REDIRECT}, {1, 0, XDP_PASS}, {1, 1, XDP_REDIRECT},
 	};
-	static const struct timespec tick = {.tv_nsec = 30000000}; /* a way found serves so long */
 	struct sample up = row_packet(UP);
 	__u64 count;
 	struct run run;
@@ -327,8 +329,43 @@ static void test_ports(struct env *env)
 	env_ports(env, 2, 2);
 }
 
+/* A path that moves to another slot is followed at once, one that is not accepted any more is
+ * refused after a tick of the clock at the latest. */
+static void test_hints(struct env *env, bool xdp)
+{
+	const char *name = xdp ? "N5 what was known of a peer is not believed for ever (XDP)"
+			       : "N5 what was known of a peer is not believed for ever (tc)";
+	int redirected = xdp ? XDP_REDIRECT : TC_ACT_REDIRECT, first, moved, refused;
+	struct sample up = row_packet(UP);
+	__u32 old = ENV_PATH, slot = ENV_PATH + 10;
+	struct path_val was, now;
+	struct peer_key key;
+	struct peer_val peer = {.assoc = ENV_ASSOC, .path = slot, .flags = HF_PEER_ACCEPT};
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	was = path(env);
+	key = (struct peer_key){.peer = was.peer, .local = was.local};
+	first = pass(env, ROW_DECODE, xdp, up);
+	bpf_map_update_elem(env_map(env, "paths"), &slot, &was, 0);
+	bpf_map_update_elem(env_map(env, "peers"), &key, &peer, 0);
+	was.used = 0;
+	bpf_map_update_elem(env_map(env, "paths"), &old, &was, 0);
+	moved = pass(env, ROW_DECODE, xdp, up);
+	bpf_map_lookup_elem(env_map(env, "paths"), &slot, &now);
+	peer.flags = 0;
+	bpf_map_update_elem(env_map(env, "peers"), &key, &peer, 0);
+	nanosleep(&tick, NULL);
+	refused = pass(env, ROW_DECODE, xdp, up);
+	env_say(first == redirected && moved == redirected && now.rx_packets == 1 &&
+			refused == (xdp ? XDP_PASS : TC_ACT_SHOT),
+		name, "verdicts %d, %d, %d, %llu packets by the new slot", first, moved, refused,
+		now.rx_packets);
+}
+
 void test_limits(struct env *env)
 {
+	test_hints(env, false);
+	test_hints(env, true);
 	test_ports(env);
 	test_full(env, false);
 	test_full(env, true);

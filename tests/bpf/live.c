@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What a test run cannot show: programs attached to devices and packets that
- * really go from one to the other. hf0 is a TUN, so no packet on it has a MAC
- * header; `bare` is a second one that stands for a NIC of that kind.
+ * really go from one to the other. `bare` stands for a NIC without MAC header.
  *
  *   wanp ══ wan ─ tc_nic_ingress ─▶ hf0 ─ tc_tun_ingress ─▶ stack ─▶ lan ══ lanp
  *   lanp ══ lan ─▶ stack ─▶ hf0 ─ tc_tun_egress ─▶ wan ══ wanp
@@ -119,16 +118,18 @@ static void live_family(const struct live *l, int fam)
 	live_row(l, decode, "NIC without MAC header", l->bare, MAC, l->lanp, MAC, true);
 
 	/* early: to the daemon; the daemon offers it when the first has come */
-	live_row(l, fragment[1], "early fragment to the daemon", l->wanp, 0, l->tun, 0, false);
+	live_row(l, fragment[1], "early fragment to the daemon", l->wanp, 0, l->tun, MAC, false);
+	live_row(l, fragment[1], "early fragment by a NIC without MAC header", l->bare, MAC, l->tun,
+		 MAC, false);
 	live_row(l, fragment[0], "first fragment", l->wanp, 0, l->lanp, MAC, true);
-	live_row(l, fragment[1], "offered again by the daemon", l->tun, MAC, l->lanp, MAC, true);
+	live_row(l, fragment[1], "offered again by the daemon", l->tun, 0, l->lanp, MAC, true);
 
 	env_reset(env, HF_ROLE_ANCHOR, fam, ROW_FLOW | ROW_PARK);
-	live_row(l, encode, "parked packet to the daemon", l->lanp, 0, l->tun, 0, false);
-	live_row(l, encode, "released by the daemon", l->tun, MAC, l->wanp, MAC, true);
+	live_row(l, encode, "parked packet to the daemon", l->lanp, 0, l->tun, MAC, false);
+	live_row(l, encode, "released by the daemon", l->tun, 0, l->wanp, MAC, true);
 
 	env_reset(env, HF_ROLE_MOBILE, fam, ROW_FLOW);
-	live_row(l, mobile, "released by the daemon", l->tun, MAC, l->wanp, MAC, true);
+	live_row(l, mobile, "released by the daemon", l->tun, 0, l->wanp, MAC, true);
 }
 
 /* The path's way out is a device without MAC header. */
@@ -173,9 +174,9 @@ static void live_cross_rest(const struct live *l, int inner, int outer)
 		snprintf(name[1], sizeof(name[1]), "N18 %s udp v%d in v%d the early one again",
 			 late[i], inner, outer);
 		env_reset(l->env, HF_ROLE_ANCHOR, outer, ROW_FLOW);
-		live_row(l, name[1], "early fragment to the daemon", in, 0, l->tun, 0, false);
+		live_row(l, name[1], "early fragment to the daemon", in, 0, l->tun, MAC, false);
 		live_row(l, name[0], "first fragment", in, 0, out, MAC, true);
-		live_row(l, name[1], "offered again by the daemon", l->tun, MAC, out, MAC, true);
+		live_row(l, name[1], "offered again by the daemon", l->tun, 0, out, MAC, true);
 		live_row(l, name[1], "fragment in its order", in, 0, out, MAC, true);
 	}
 	/* IPv4's is not made here: its identifier is chance */
@@ -191,7 +192,7 @@ void test_live(struct env *env)
 {
 	struct live l = {.env = env, .tun = env_tun_fd(env)};
 
-	if (l.tun < 0 || (l.bare = env_tun("bare")) < 0) {
+	if (l.tun < 0 || (l.bare = env_tun("bare", false)) < 0) {
 		printf("SKIP live packets: no TUN device: %s\n", strerror(errno));
 		return;
 	}

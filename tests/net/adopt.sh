@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # A mobile's daemon that is killed while it has no path, and another one started: what applications
 # send from then on is held and reaches the server once there is a path again. (What they send while
-# there is no daemon has no reader: a TUN that nobody holds drops it.)
+# there is no daemon has no reader: a TAP that nobody holds drops it.)
 # shellcheck source=tests/net/lib.sh
 . "$(dirname "$0")/lib.sh"
 

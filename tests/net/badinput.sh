@@ -198,9 +198,9 @@ configurations() {
 cannot_start() {
 	local holder dots=$WORK/a.b.conf
 	sed 's/^id = laptop/&\ndevice = w1/' "$WORK/$M.conf" >"$WORK/device.conf"
-	refused "up: the device exists and is no TUN" 1 'device w1 exists and is no' \
+	refused "up: the device exists and is no TAP" 1 'device w1 exists and is no' \
 		in_mobile up --name "$M" --run-dir "$WORK/$M" "$WORK/device.conf"
-	nothing_left "up: the device exists and is no TUN" "$M"
+	nothing_left "up: the device exists and is no TAP" "$M"
 
 	cp "$WORK/$M.conf" "$dots"
 	refused "up: a name with a dot" 1 'letters, digits' in_mobile up --run-dir "$WORK/$M" "$dots"

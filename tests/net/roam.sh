@@ -120,6 +120,9 @@ ip -n "$M" route replace default via 10.2.0.1 dev w2 metric 200
 wait_for 5 validated w2
 
 # ---- N6 M3: the path dies silently ----
+# the other family's path over the dead interface is no way out, though it seemed alive a moment ago
+alive() { is alive value "$M" ".assocs[0].paths[] | select(.local==\"$1\") | .health"; }
+wait_for 5 alive fd01::2 && wait_for 5 alive 10.2.0.2 || fail N6_both_families_over_w1 "$(hf "$M" paths)"
 silent() {
 	cut a1
 	wait_for 10 is w2 current_if && wait_for 10 settled
@@ -131,6 +134,12 @@ if [ "$NETEM" ] || [ "$(value "$M" '.assocs[0].epoch')" = "$epoch" ]; then
 	pass N6_silent_death_needs_no_connect
 else
 	fail N6_silent_death_needs_no_connect "epoch $epoch, then $(value "$M" '.assocs[0].epoch')"
+fi
+took=$(value "$M" '.assocs[0].last_switch_us')
+if [ "$took" -lt 300000 ]; then
+	pass N6_silent_death_takes_the_other_link_at_once
+else
+	fail N6_silent_death_takes_the_other_link_at_once "from the loss to the end of the switch $took us"
 fi
 heal a1
 wait_for 5 is alive value "$M" '.assocs[0].paths[] | select(.interface=="w1" and .local=="10.1.0.4") | .health'

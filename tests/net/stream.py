@@ -190,8 +190,8 @@ def sequence(seed):
 
 
 def tcp_mirror(addr, port, stop):
-    # TCP doubles its timer, up to 120 s, with each retransmission that a cut takes: what is tested is the bytes
-    c = socket.create_connection((addr, int(port)), timeout=250)
+    # TCP doubles its timer with each retransmission that a cut takes: a cut must be noticed without one
+    c = socket.create_connection((addr, int(port)), timeout=30)
     seed = b"%d" % os.getpid()
     counts = [0, 0]
     problem = []

@@ -2,7 +2,7 @@
 /*
  * Real devices, in a network namespace of the test's own:
  *
- *   hf0 (TUN, the code under test)      e0 ─ p0 (veth)      e1 ─ p1 (veth)
+ *   hf0 (TAP, the code under test)      e0 ─ p0 (veth)      e1 ─ p1 (veth)
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -283,7 +283,7 @@ static void hf0_is_configured(void **state)
 	assert_int_equal(tun_open("hf0", &fd, &hf0, &adopted, err, sizeof(err)), 0);
 	assert_int_equal(netlink_set_link(nl, hf0, true, 1480), 0);
 	l = link_of("hf0");
-	assert_true(l.up && l.running && !l.has_mac);
+	assert_true(l.up && l.running && l.has_mac);
 	assert_int_equal(l.mtu, 1480);
 	assert_int_equal(netlink_set_link(nl, hf0, true, 0), 0);
 	assert_int_equal(link_of("hf0").mtu, 1480);
@@ -301,10 +301,10 @@ static void hf0_is_configured(void **state)
 		quiet();
 	}
 	assert_true(shows("ip route show 203.0.113.0/24",
-			  "dev hf0 proto 72 scope link src 10.7.0.1 mtu 1400"));
+			  "via 192.0.0.8 dev hf0 proto 72 src 10.7.0.1 onlink mtu 1400"));
 	assert_true(shows("ip -6 route show 2001:db8:9::/64", "dev hf0 proto 72 src fd00:7::1"));
 	assert_int_equal(netlink_add_route(nl, &net4, 24, hf0, NULL, 0), 0); /* replaced */
-	assert_true(shows("ip route show 203.0.113.0/24", "dev hf0 proto 72 scope link "));
+	assert_true(shows("ip route show 203.0.113.0/24", "via 192.0.0.8 dev hf0 proto 72 onlink"));
 	assert_false(shows("ip route show 203.0.113.0/24", "mtu"));
 	assert_int_equal(netlink_add_route(nl, &net4, 24, hf0, &none, 0), 0);
 

@@ -17,6 +17,8 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <cmocka.h>
 
@@ -57,8 +59,9 @@ static void set_up(const char *name, const char *addr)
 		assert_int_equal(inet_pton(AF_INET, addr, &in->sin_addr), 1);
 		assert_int_equal(ioctl(s, SIOCSIFADDR, &ifr), 0);
 	}
-	memset(&ifr.ifr_ifru, 0, sizeof(ifr.ifr_ifru));
-	ifr.ifr_flags = IFF_UP;
+	assert_int_equal(ioctl(s, SIOCGIFFLAGS, &ifr), 0);
+	assert_true(ifr.ifr_flags & IFF_NOARP);
+	ifr.ifr_flags |= IFF_UP;
 	assert_int_equal(ioctl(s, SIOCSIFFLAGS, &ifr), 0);
 	close(s);
 }
@@ -122,36 +125,39 @@ static void refuses(void **state)
 	assert_int_equal(tun_remove(fd), 0);
 }
 
-static void refuses_a_tap(void **state)
+static void refuses_a_tun(void **state)
 {
-	struct ifreq ifr = {.ifr_name = "tap7", .ifr_flags = IFF_TAP | IFF_NO_PI};
+	struct ifreq ifr = {.ifr_name = "tun7", .ifr_flags = IFF_TUN | IFF_NO_PI};
 	char err[256] = "";
 	uint32_t ifindex;
 	bool adopted;
-	int fd, tap;
+	int fd, tun;
 
 	(void)state;
 	NEED_NAMESPACE();
-	tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	assert_true(tap >= 0);
-	assert_int_equal(ioctl(tap, TUNSETIFF, &ifr), 0);
-	assert_int_equal(tun_open("tap7", &fd, &ifindex, &adopted, err, sizeof(err)), -EEXIST);
-	close(tap);
+	tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	assert_true(tun >= 0);
+	assert_int_equal(ioctl(tun, TUNSETIFF, &ifr), 0);
+	assert_int_equal(tun_open("tun7", &fd, &ifindex, &adopted, err, sizeof(err)), -EEXIST);
+	close(tun);
 }
 
-/* What an application sends is read, with its header; what is written arrives. */
+/* What an application sends is read, with its header; what is written arrives, though without our
+ * programs no further: they say that it is for this host, whatever its MAC address. */
 static void packets_pass(void **state)
 {
 	static uint8_t buf[TUN_PACKET_MAX];
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
 	struct sockaddr_in from = {.sin_family = AF_INET};
 	socklen_t len = sizeof(from);
-	char err[256] = "", got[8];
+	struct sockaddr_ll all = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+	uint8_t got[64];
+	char err[256] = "";
 	struct pollfd p = {.events = POLLIN};
 	uint32_t ifindex;
 	bool adopted;
 	ssize_t n;
-	int fd, s;
+	int fd, s, seen;
 
 	(void)state;
 	NEED_NAMESPACE();
@@ -163,7 +169,6 @@ static void packets_pass(void **state)
 	s = socket(AF_INET, SOCK_DGRAM, 0);
 	inet_pton(AF_INET, "10.9.0.1", &from.sin_addr);
 	inet_pton(AF_INET, "10.9.0.2", &to.sin_addr);
-	/* no route: the address of a point-to-point device is a /32 */
 	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, "hf0", 4), 0);
 	assert_int_equal(bind(s, (struct sockaddr *)&from, sizeof(from)), 0);
 	assert_int_equal(getsockname(s, (struct sockaddr *)&from, &len), 0);
@@ -190,11 +195,16 @@ static void packets_pass(void **state)
 	memcpy(buf + TUN_VNET_LEN + 22, swap, 2);
 	memset(buf, 0, TUN_VNET_LEN);
 	memset(buf + TUN_VNET_LEN + 26, 0, 2);
+	all.sll_ifindex = (int)ifindex;
+	seen = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_IP));
+	assert_int_equal(bind(seen, (struct sockaddr *)&all, sizeof(all)), 0);
+	assert_int_equal(tun_write(fd, buf, TUN_VNET_LEN), -EINVAL);
 	assert_int_equal(tun_write(fd, buf, (size_t)n), 0);
-	p.fd = s;
+	p.fd = seen;
 	assert_int_equal(poll(&p, 1, 2000), 1);
-	assert_int_equal(recv(s, got, sizeof(got), 0), 4);
-	assert_memory_equal(got, "ping", 4);
+	assert_int_equal(recv(seen, got, sizeof(got), 0), n - (ssize_t)TUN_VNET_LEN);
+	assert_memory_equal(got, buf + TUN_VNET_LEN, n - (ssize_t)TUN_VNET_LEN);
+	close(seen);
 	close(s);
 	assert_int_equal(tun_remove(fd), 0);
 }
@@ -204,7 +214,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(created_adopted_removed),
 		cmocka_unit_test(refuses),
-		cmocka_unit_test(refuses_a_tap),
+		cmocka_unit_test(refuses_a_tun),
 		cmocka_unit_test(packets_pass),
 	};
 
