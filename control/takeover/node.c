@@ -345,6 +345,23 @@ static int add_addresses(struct node *n)
 	return 0;
 }
 
+/* An interface that went down has lost its IPv6 addresses, and whoever manages the network may have
+ * taken others. */
+static void on_netlink(evutil_socket_t fd, short what, void *arg)
+{
+	const struct conf_takeover *t;
+	struct node *n = arg;
+
+	(void)fd;
+	(void)what;
+	if (!(netlink_dispatch(n->netlink) & (NETLINK_LINKS | NETLINK_ADDRESSES)) ||
+	    add_addresses(n) || !n->owner)
+		return;
+	t = &n->conf->takeover;
+	for (size_t i = 0; i < t->address_count; i++)
+		announce_send(n->announcer, n->ifindex, &t->addresses[i].addr);
+}
+
 static int open_store(struct node *n)
 {
 	static const struct store_ops ops = {
@@ -457,7 +474,11 @@ static int set_up(struct node *n)
 		ret = open_apps(n);
 	n->tick_event = evtimer_new(n->base, on_tick, n);
 	n->probe_event = evtimer_new(n->base, on_probe, n);
-	if (!ret && (!n->tick_event || !n->probe_event))
+	if (!ret)
+		n->netlink_event = event_new(n->base, netlink_fd(n->netlink), EV_READ | EV_PERSIST,
+					     on_netlink, n);
+	if (!ret && (!n->tick_event || !n->probe_event || !n->netlink_event ||
+		     event_add(n->netlink_event, NULL)))
 		ret = -ENOMEM;
 	if (!ret)
 		ret = open_store(n);
@@ -490,6 +511,8 @@ static void tear_down(struct node *n)
 		log_error("%s", err.text);
 	segment_close(n->sender);
 	announce_close(n->announcer);
+	if (n->netlink_event)
+		event_free(n->netlink_event);
 	netlink_close(n->netlink);
 	ctl_close(n->ctl);
 	if (n->tick_event)

@@ -87,6 +87,7 @@ struct node {
 
 	struct event *tick_event;
 	struct event *probe_event;
+	struct event *netlink_event;
 };
 
 /* Runs until it is told to stop. 0 or negative errno after one line in the log. */
