@@ -61,7 +61,7 @@ BPF_CFLAGS = -std=gnu11 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) 
 BPF_SRC := $(wildcard bpf/*.bpf.c)
 SKELETONS := $(BPF_SRC:bpf/%.bpf.c=$(OUTPUT)/bpf/%.skel.h)
 # The loader embeds the data plane, so there is none without it.
-LOADER_SRC := $(if $(and $(wildcard bpf/tc.bpf.c),$(wildcard bpf/xdp.bpf.c)),$(wildcard loader/*.c))
+LOADER_SRC := $(if $(and $(wildcard bpf/tc.bpf.c),$(wildcard bpf/xdp.bpf.c),$(wildcard bpf/guard.bpf.c),$(wildcard bpf/guard_free.bpf.c)),$(wildcard loader/*.c))
 CONTROL_SRC := $(filter-out control/main.c,$(wildcard control/*.c control/peer/*.c control/path/*.c control/takeover/*.c))
 LIB_SRC := $(wildcard control/lib/*.c)
 CLI_SRC := $(filter-out control/cli/main.c,$(wildcard control/cli/*.c))

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # usage: fuzz.sh FUZZER SECONDS WORK_DIR
-# Runs one fuzzer over its seeds in tests/fuzz/corpus/FUZZER and then for so many
+# Runs one fuzzer over its seeds in tests/fuzz/seeds/NAME of fuzz_NAME and then for so many
 # seconds; crashes and what it finds beyond the seeds stay in WORK_DIR.
 set -u
 fuzzer=$1 seconds=$2 work=$3
 name=$(basename "$fuzzer")
-seeds=tests/fuzz/corpus/$name
+seeds=tests/fuzz/seeds/${name#fuzz_}
 
 mkdir -p "$work/corpus/$name" "$work/crashes"
 dirs=("$work/corpus/$name")

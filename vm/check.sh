@@ -88,11 +88,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 for kernel in "${kernels[@]}"; do
-	for object in tc xdp; do
+	for object in tc xdp guard guard_free; do
 		item "$kernel" "load $object" "$build/bpf/$object.bpf.o" \
 			"$vm/load.sh" "$build/bpf/$object.bpf.o"
 	done
 	item "$kernel" rows "$build/tests/bpf/rows" "$build/tests/bpf/rows"
+	item "$kernel" guard-rows "$build/tests/guard/rows" "$build/tests/guard/rows"
 	item "$kernel" roam "tests/net/roam.sh $build/holdfastd $build/holdfast" \
 		env BIN="$build" tests/net/roam.sh --netem "delay 10ms loss 1%"
 done
