@@ -256,6 +256,7 @@ void ctl_close(struct ctl *c)
 		struct bufferevent *bev = c->clients->bev;
 		struct evbuffer *out = bufferevent_get_output(bev);
 
+		evbuffer_unfreeze(out, 1);
 		evbuffer_write(out, bufferevent_getfd(bev));
 		drop(c->clients);
 	}

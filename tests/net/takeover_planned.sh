@@ -1,0 +1,85 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Takeover without a failure (T6): by an operator, by overload, by a node that ends; and what is refused.
+# shellcheck source=tests/net/takeover_lib.sh
+. "$(dirname "$0")/takeover_lib.sh"
+
+topology
+write_confs "give-away-connections = 5"
+content big 300000000
+SUM=$(sha256sum <"$WORK/root/big")
+{ up "$A" && up "$B"; } >/dev/null || { fail T6_nodes_start "$(cat "$WORK"/*/*.log)" && finish; }
+serve "$A"
+serve "$B"
+wait_for 10 owner || { fail T6_somebody_serves "$(hf "$A" takeover)" && finish; }
+wait_for 5 state_is "$(owner)" serving
+
+got() { # NAME
+	in_ns "$C" curl -sS --max-time 60 --limit-rate 30M -o "$WORK/$1" "http://$VIP/big" 2>"$WORK/$1.err" &
+	CURL=$!
+}
+progress() { [ "$(stat -c %s "$WORK/$1" 2>/dev/null || echo 0)" -gt "$2" ]; }
+whole() { wait "$CURL" && [ "$(sha256sum <"$WORK/$1")" = "$SUM" ]; }
+
+# ---- an operator drains; another asks for it ----
+got out
+wait_for 10 progress out 10000000
+first=$(owner)
+hf "$first" takeover drain >/dev/null || fail T6_drain "$(hf "$first" takeover)"
+wait_for 2 state_is "$(other "$first")" serving || fail T6_drain "nobody took it"
+wait_for 10 progress out 60000000
+hf "$first" takeover take >/dev/null || fail T6_take "$(hf "$first" takeover)"
+wait_for 2 state_is "$first" serving || fail T6_take "not given back"
+whole out && pass T6_drain_and_take_under_a_download || fail T6_drain_and_take_under_a_download "$(cat "$WORK/out.err")"
+[ "$(value "$first" .handed) $(value "$first" .lost)" = "1 0" ] && pass T6_nothing_lost || fail T6_nothing_lost "$(hf "$first" takeover)"
+
+# ---- what is refused ----
+refused() { # NAME WANTED COMMAND...
+	local name=$1 want=$2 text
+	shift 2
+	text=$("$@" 2>&1) && fail "$name" "accepted" && return
+	grep -qF -e "$want" <<<"$text" && pass "$name" || fail "$name" "$text"
+}
+refused T6_drain_at_the_standby "does not own the group" hf "$(other "$first")" takeover drain
+refused T6_drain_to_nobody "" hf "$first" takeover drain --to nobody
+refused T6_unknown_action "'fly' is none of status" hf "$first" takeover fly now
+refused T6_to_belongs_to_drain "--to belongs to 'drain'" hf "$first" takeover take --to x
+
+# ---- overload: more connections than the configuration wants here ----
+serving=$(owner)
+in_ns "$C" python3 - "$VIP" >"$WORK/crowd" <<-'END' &
+	import socket, sys
+	s = [socket.create_connection((sys.argv[1], 80), timeout=30) for _ in range(8)]
+	print("open", flush=True)
+	for c in s:
+	    c.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+	for c in s:
+	    assert c.recv(12) == b"HTTP/1.1 404", "no answer"
+	input_closed = False
+	import time
+	time.sleep(2.5)
+	for c in s:
+	    c.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+	    data = b""
+	    while data.count(b"HTTP/1.1 404") < 1:
+	        more = c.recv(4096)
+	        assert more, "closed"
+	        data += more
+	print("all answered", flush=True)
+END
+CROWD=$!
+wait_for 5 state_is "$(other "$serving")" serving || fail T6_overload "still at the crowded node: $(hf "$serving" takeover)"
+wait "$CROWD" && grep -q "all answered" "$WORK/crowd" && pass T6_overload_moves_connections ||
+	fail T6_overload_moves_connections "$(cat "$WORK/crowd")"
+
+# ---- a node that ends gives the group away first ----
+got out
+wait_for 10 progress out 10000000
+last=$(owner)
+hf "$last" down --name "$last" >/dev/null
+wait_for 2 owner && [ "$(owner)" != "$last" ] || fail T6_down "nobody serves"
+whole out && pass T6_down_under_a_download || fail T6_down_under_a_download "$(cat "$WORK/out.err")"
+ip -n "$last" addr show n0 | grep -q "$VIP" && fail T6_down_leaves_nothing "the address is still there" || pass T6_down_leaves_nothing
+is alone value "$(owner)" .state && pass T6_the_last_node_serves_alone || fail T6_the_last_node_serves_alone "$(hf "$(owner)" takeover)"
+[ "$(resets)" = 0 ] && pass T3_client_sees_no_reset || fail T3_client_sees_no_reset "$(in_ns "$C" nstat -as)"
+finish
