@@ -78,7 +78,7 @@ _holdfast_value() { # option current: 1 if the option takes no value
 }
 
 _holdfast() {
-	local verbs="up down status assocs paths flows switch monitor genkey attach detach demo"
+	local verbs="up down status assocs paths flows switch monitor genkey attach detach takeover demo"
 	local common="--json --name --run-dir --help" own="" verb cur prev
 	cur=${COMP_WORDS[COMP_CWORD]}
 	prev=${COMP_WORDS[COMP_CWORD - 1]}
@@ -102,6 +102,7 @@ _holdfast() {
 	down) own="--keep" ;;
 	flows) own="--limit" ;;
 	switch) own="--to --break --assoc --wait" ;;
+	takeover) own="--to" ;;
 	attach) own="--mode" ;;
 	detach) own="--all" ;;
 	esac
@@ -116,6 +117,10 @@ _holdfast() {
 		;;
 	down | status | assocs | paths | switch | monitor) _holdfast_words "$(_holdfast_instances)" "$cur" ;;
 	flows) _holdfast_words "$(_holdfast_instances) $(_holdfast_pinned)" "$cur" ;;
+	takeover)
+		[ "$COMP_CWORD" -gt 2 ] || _holdfast_words "status connections drain take alone" "$cur"
+		_holdfast_words "$(_holdfast_instances)" "$cur"
+		;;
 	genkey) _holdfast_files -f "$cur" ;;
 	attach | detach) _holdfast_words "$(_holdfast_interfaces)" "$cur" ;;
 	esac
