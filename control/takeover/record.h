@@ -17,7 +17,7 @@
 
 #define RECORD_VERSION 1
 /* header, and every protocol at its longest */
-#define RECORD_BYTES_MAX (512u + HF_PROTOCOLS_MAX * (24u + HF_OBJECT_MAX + HF_DATA_MAX))
+#define RECORD_BYTES_MAX   (512u + HF_PROTOCOLS_MAX * (24u + HF_OBJECT_MAX + HF_DATA_MAX))
 
 #define RECORD_END_ALLOWED 0x01u /* the application said hf_end() */
 #define RECORD_PEER_ENDED  0x02u /* in_commit counts the peer's FIN */
@@ -34,23 +34,23 @@ struct record_protocol {
 };
 
 struct record {
-	uint64_t id;             /* of the connection: unique in the group, the store's key */
-	char node[HF_NAME_LEN];  /* who wrote it */
+	uint64_t id;            /* of the connection: unique in the group, the store's key */
+	char node[HF_NAME_LEN]; /* who wrote it */
 	char service[HF_NAME_LEN];
-	uint32_t epoch;          /* of the ownership under which it was written */
-	uint64_t time_ms;        /* CLOCK_REALTIME when the state was gathered */
-	uint8_t proto;           /* IPPROTO_TCP or IPPROTO_UDP */
-	uint8_t flags;           /* RECORD_* */
-	uint8_t ttl;             /* UDP: of datagrams, unicast or multicast */
-	uint64_t bundle;         /* 0: none */
+	uint32_t epoch;   /* of the ownership under which it was written */
+	uint64_t time_ms; /* CLOCK_REALTIME when the state was gathered */
+	uint8_t proto;    /* IPPROTO_TCP or IPPROTO_UDP */
+	uint8_t flags;    /* RECORD_* */
+	uint8_t ttl;      /* UDP: of datagrams, unicast or multicast */
+	uint64_t bundle;  /* 0: none */
 	uint16_t member;
 	struct guard_facts facts; /* UDP: only facts.key; peer zero where not connected */
-	uint64_t in_commit;      /* as in struct guard_slot */
+	uint64_t in_commit;       /* as in struct guard_slot */
 	uint64_t in_acked;
 	uint64_t in_edge;
 	uint64_t out_max;
 	uint64_t out_acked;
-	uint32_t tsval;          /* of the last segment out, at `time_ms` */
+	uint32_t tsval; /* of the last segment out, at `time_ms` */
 	uint32_t peer_tsval;
 	uint32_t peer_window;
 	struct record_protocol *protocols; /* protocol_count of them; NULL if 0 */

@@ -9,9 +9,9 @@
  * loop, never out of a call of the caller's. All times in ms unless said otherwise; a
  * lease's end is CLOCK_BOOTTIME in ns, so that a machine that slept has lost it.
  *
- * Fencing: an owner has an epoch, higher with each ownership (not by one). A write of an older epoch is
- * refused by whoever holds the records. A lease that is not renewed ends by the owner's own
- * clock before anybody else may claim: the claimant waits until the lease as the granter knows
+ * Fencing: an owner has an epoch, higher with each ownership (not by one). A write of an older
+ * epoch is refused by whoever holds the records. A lease that is not renewed ends by the owner's
+ * own clock before anybody else may claim: the claimant waits until the lease as the granter knows
  * it has ended, and the owner counts from the moment it ASKED. Two owners at one time are
  * impossible as long as clocks run at the same rate within STORE_SKEW.
  */
@@ -37,15 +37,15 @@ enum store_state {
 
 struct store_status {
 	enum store_state state;
-	bool synced;       /* standby: a full copy; owner: some standby has one (commits survive us) */
-	uint32_t epoch;    /* of the present ownership */
+	bool synced;    /* standby: a full copy; owner: some standby has one (commits survive us) */
+	uint32_t epoch; /* of the present ownership */
 	char owner[HF_NAME_LEN]; /* "" if none or unknown */
 	uint64_t lease_until_ns; /* owner: CLOCK_BOOTTIME; ~0: no end, nobody else can claim */
-	uint64_t lag;      /* owner: records queued and not yet committed */
+	uint64_t lag;            /* owner: records queued and not yet committed */
 	uint64_t commits;
-	uint64_t resyncs;  /* full copies given or taken */
-	uint64_t refused;  /* direct: connections of who could not prove to belong to the group */
-	char why[160];     /* what is wrong, one sentence; "" if nothing is */
+	uint64_t resyncs; /* full copies given or taken */
+	uint64_t refused; /* direct: connections of who could not prove to belong to the group */
+	char why[160];    /* what is wrong, one sentence; "" if nothing is */
 };
 
 struct store_ops {
@@ -53,11 +53,11 @@ struct store_ops {
 	void (*changed)(void *arg, const struct store_status *s);
 	/* Owner: the lease now ends then. Comes often (each heartbeat). */
 	void (*lease)(void *arg, uint64_t until_ns);
-	/* Owner: every store_put() and store_delete() up to and including this ticket is held by as many
-	 * as the configuration asks for. */
+	/* Owner: every store_put() and store_delete() up to and including this ticket is held by as
+	 * many as the configuration asks for. */
 	void (*committed)(void *arg, uint64_t ticket);
-	/* Owner: the other node asks to be given the group (operator or overload there), or this one
-	 * should give it away. `to` is a node's name. May be NULL. */
+	/* Owner: the other node asks to be given the group (operator or overload there), or this
+	 * one should give it away. `to` is a node's name. May be NULL. */
 	void (*asked)(void *arg, const char *to);
 };
 
@@ -88,23 +88,23 @@ struct store_config {
 	uint32_t replicas;          /* WAIT for so many; 0: none */
 };
 
-/* `ops` and `config` are copied (strings and the key too). 0 or negative errno; `err` then holds one
- * sentence. */
+/* `ops` and `config` are copied (strings and the key too). 0 or negative errno; `err` then holds
+ * one sentence. */
 int store_direct_open(struct event_base *base, const struct store_config *config,
 		      const struct store_ops *ops, void *arg, struct store **ret, char *err,
 		      size_t err_size);
 int store_redis_open(struct event_base *base, const struct store_config *config,
 		     const struct store_ops *ops, void *arg, struct store **ret, char *err,
 		     size_t err_size);
-/* A clean end: gives the ownership back first where it can do so at once, so an owner has fenced itself
- * before. No callback. NULL is allowed. */
+/* A clean end: gives the ownership back first where it can do so at once, so an owner has fenced
+ * itself before. No callback. NULL is allowed. */
 void store_close(struct store *s);
 
 const struct store_status *store_status(const struct store *s);
 
 /* Owner: writes a record in place of an older one of the same id. Batched: what is put while a
- * batch is under way goes with the next one, and of one id only the newest. The tickets rise. -EPERM:
- * not the owner. -ENOBUFS: the bound of what may wait (STORE_QUEUE_MAX) is reached. */
+ * batch is under way goes with the next one, and of one id only the newest. The tickets rise.
+ * -EPERM: not the owner. -ENOBUFS: the bound of what may wait (STORE_QUEUE_MAX) is reached. */
 #define STORE_QUEUE_MAX (64u << 20) /* bytes */
 int store_put(struct store *s, const struct record *r, uint64_t *ret_ticket);
 int store_delete(struct store *s, uint64_t id, uint64_t *ret_ticket);
@@ -122,8 +122,8 @@ int store_ask(struct store *s);
  * anybody's grant. Without a full copy it begins with nothing. Direct only; -ENOTSUP for Redis. */
 int store_alone(struct store *s);
 
-/* Everything that is held, for a new owner. `each` returns false to stop. The record is the store's.
- * Redis: before the first call the state STORE_OWNER has already waited for the load. */
+/* Everything that is held, for a new owner. `each` returns false to stop. The record is the
+ * store's. Redis: before the first call the state STORE_OWNER has already waited for the load. */
 void store_each(struct store *s, bool (*each)(void *arg, const struct record *r), void *arg);
 
 #endif

@@ -19,12 +19,12 @@
 #define GUARD_LAYOUT_MAGIC   0x31474c48u /* "HLG1" */
 #define GUARD_LAYOUT_VERSION 1
 
-#define GUARD_SLOTS_DEFAULT 65536u
-#define GUARD_SLOTS_MAX     (1u << 20)
-#define GUARD_EMBRYOS_MAX   65536u
-#define GUARD_ADDRS_MAX     256u
-#define GUARD_POINTS_MAX    1024u
-#define GUARD_EVENTS_BYTES  (1024u * 1024u)
+#define GUARD_SLOTS_DEFAULT  65536u
+#define GUARD_SLOTS_MAX      (1u << 20)
+#define GUARD_EMBRYOS_MAX    65536u
+#define GUARD_ADDRS_MAX      256u
+#define GUARD_POINTS_MAX     1024u
+#define GUARD_EVENTS_BYTES   (1024u * 1024u)
 
 /* SO_MARK of what the daemon sends itself from a guarded address (probes, acknowledgements after
  * a commit): egress lets it out as it is while the lease holds. */
@@ -76,16 +76,16 @@ struct guard_key {
 /* What both ends said in the handshake. */
 struct guard_facts {
 	struct guard_key key;
-	__u32 irs;         /* sequence number of the peer's SYN, host order */
-	__u32 iss;         /* of ours */
-	__u16 peer_mss;    /* of the peer's SYN; 536 (IPv6: 1220) if it had none */
-	__u16 our_mss;     /* of our SYN-ACK */
-	__u8 peer_wscale;  /* 0 where not negotiated */
+	__u32 irs;        /* sequence number of the peer's SYN, host order */
+	__u32 iss;        /* of ours */
+	__u16 peer_mss;   /* of the peer's SYN; 536 (IPv6: 1220) if it had none */
+	__u16 our_mss;    /* of our SYN-ACK */
+	__u8 peer_wscale; /* 0 where not negotiated */
 	__u8 our_wscale;
-	__u8 options;      /* GUARD_TS | GUARD_SACK | GUARD_WSCALE: negotiated, in both SYNs */
+	__u8 options; /* GUARD_TS | GUARD_SACK | GUARD_WSCALE: negotiated, in both SYNs */
 	__u8 pad;
-	__u32 tsval;       /* ours, of the SYN-ACK */
-	__u32 peer_tsval;  /* of the SYN */
+	__u32 tsval;      /* ours, of the SYN-ACK */
+	__u32 peer_tsval; /* of the SYN */
 	__u32 pad2;
 };
 
@@ -106,8 +106,9 @@ enum guard_mode {
 	GUARD_OPEN = 2,    /* no gate: acknowledgements go as the kernel makes them; FIN and RST are
 			      still held */
 	GUARD_PROBING = 3, /* no socket yet: what the peer says is noted and dropped */
-	GUARD_UNREADY = 4, /* restored, but its protocols have not said ready: nothing passes (T3) */
-	GUARD_FROZEN = 5,  /* the server is gone or gives it away: nothing passes */
+	GUARD_UNREADY =
+		4,        /* restored, but its protocols have not said ready: nothing passes (T3) */
+	GUARD_FROZEN = 5, /* the server is gone or gives it away: nothing passes */
 };
 
 #define GUARD_END_ALLOWED 0x01u /* the application ends it: FIN and RST may leave */
@@ -118,28 +119,30 @@ enum guard_mode {
  */
 struct guard_slot {
 	/* user space */
-	__u64 in_commit; /* acknowledgements up to here may leave; never goes back. The peer's FIN is
-			    committed when this counts it */
-	__u32 mode;      /* enum guard_mode. The data plane makes FREE into ACTIVE when it opens a slot */
-	__u32 flags;     /* GUARD_END_ALLOWED */
+	__u64 in_commit; /* acknowledgements up to here may leave; never goes back. The peer's FIN
+			    is committed when this counts it */
+	__u32 mode;  /* enum guard_mode. The data plane makes FREE into ACTIVE when it opens a slot
+		      */
+	__u32 flags; /* GUARD_END_ALLOWED */
 	__u32 generation; /* raised each time the slot is taken */
 	__u32 pad0;
-	__u64 out_foreign; /* another node may have sent the peer up to here; 0: only this one did */
+	__u64 out_foreign; /* another node may have sent the peer up to here; 0: only this one did
+			    */
 	__u64 pad1[4];
 	/* written once: by the data plane when it opens the slot, by user space before a restored
 	 * connection is published in "guard_conns" */
 	struct guard_facts facts;
 	/* egress */
-	__u64 out_max;   /* end of what was ever sent (FIN counted) */
-	__u64 in_next;   /* what our kernel would acknowledge */
-	__u64 in_acked;  /* what was acknowledged: the highest that left */
-	__u64 in_edge;   /* right edge of the window, the highest that left */
-	__u64 last_ns;   /* CLOCK_BOOTTIME of the last segment out */
-	__u32 tsval;     /* of the last segment out */
-	__u32 answered;  /* value of `asked` when the last answer left */
-	__u32 resets;    /* FIN and RST held back */
+	__u64 out_max;  /* end of what was ever sent (FIN counted) */
+	__u64 in_next;  /* what our kernel would acknowledge */
+	__u64 in_acked; /* what was acknowledged: the highest that left */
+	__u64 in_edge;  /* right edge of the window, the highest that left */
+	__u64 last_ns;  /* CLOCK_BOOTTIME of the last segment out */
+	__u32 tsval;    /* of the last segment out */
+	__u32 answered; /* value of `asked` when the last answer left */
+	__u32 resets;   /* FIN and RST held back */
 	__u32 pad3;
-	__u64 out_fin;   /* `out_max` when our FIN left; 0: it has not */
+	__u64 out_fin; /* `out_max` when our FIN left; 0: it has not */
 	/* ingress */
 	__u64 out_acked; /* the peer has acknowledged so much */
 	__u64 in_max;    /* end of what the peer ever sent (FIN counted) */
@@ -161,10 +164,12 @@ struct guard_slot {
 
 /* map "guard_events": RINGBUF */
 enum guard_event_type {
-	GUARD_EVENT_EMBRYO = 1, /* our SYN-ACK left: facts are complete (at most embryo_rate a second) */
+	GUARD_EVENT_EMBRYO =
+		1, /* our SYN-ACK left: facts are complete (at most embryo_rate a second) */
 	GUARD_EVENT_OPENED = 2, /* a connection has its slot */
-	GUARD_EVENT_FRESH = 3,  /* a segment for a FOREIGN embryo: a slot was taken, mode PROBING, in_commit
-				   0, out_acked 0: to be restored as a connection that carried nothing */
+	GUARD_EVENT_FRESH =
+		3, /* a segment for a FOREIGN embryo: a slot was taken, mode PROBING, in_commit
+		      0, out_acked 0: to be restored as a connection that carried nothing */
 	GUARD_EVENT_PROBED = 4, /* mode PROBING: the peer's acknowledgement is in out_acked */
 	GUARD_EVENT_ENDED = 5,  /* `ended` of the slot changed */
 	GUARD_EVENT_FULL = 6,   /* no slot is free: a SYN was refused; at most one a second */

@@ -422,12 +422,14 @@ class Load(threading.Thread):
         self.kernel_before = self.kernel_after = None
 
     def problem(self, text):
-        self.problems.append("[%.3f after crash %d] %s" % (time.monotonic() - self.crash_at, self.crash, text))
+        self.problems.append("[%.3f s after crash %d, %s] %s" % (
+            time.monotonic() - self.crash_at, self.crash, self.crash_what, text))
 
-    crash_at = 0.0
+    crash_at, crash_what = 0.0, "none"
 
-    def crashed(self):
-        """Called by another thread when a server has just died."""
+    def crashed(self, what):
+        """Called by another thread when a server is about to die."""
+        self.crash_what = what
         self.crash_at = time.monotonic()
         self.crash += 1
         self.check_now = True

@@ -104,7 +104,7 @@ class Engine:
         node = owner
         if kind == "standby":
             node = self.random.choice([n for n in self.world.nodes if n is not owner])
-        self.load.crashed()
+        self.load.crashed("%s of %s" % (kind, node.name))
         c = Crash(len(self.crashes), kind, node)
         self.crashes.append(c)
         self.strike(kind, node)

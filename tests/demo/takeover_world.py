@@ -218,6 +218,8 @@ class World:
         for n in self.nodes:
             self.port(n.ns, "n0", "br0", "n" + n.name)
             self.port(n.ns, "k0", "br1", "k" + n.name)
+            # with so short a way the kernel would send 64 KiB at a time whatever the pace is
+            self.sysctl(n.ns, "net.ipv4.tcp_tso_rtt_log=0")
             self.address(n.ns, "n0", "10.5.0.%d/24" % n.number, "fd05::%d/64" % n.number)
             self.address(n.ns, "k0", n.own + "/24")
         if self.pcap:
