@@ -66,11 +66,15 @@ static void tell_role(struct node *n)
 		[HF_LOST] = "has no contact with the store: it can neither serve nor take over",
 	};
 	uint32_t role = role_of(n);
+	bool fresh;
 
 	if (role == n->role)
 		return;
+	/* whoever has just begun has nobody behind it for a moment */
+	fresh = role == HF_ALONE && n->role != HF_SERVING;
 	n->role = role;
-	log_line(role == HF_ALONE || role == HF_LOST ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+	log_line((role == HF_ALONE && !fresh) || role == HF_LOST ? LOG_LEVEL_WARNING
+								 : LOG_LEVEL_INFO,
 		 "node %s %s%s%s", n->conf->id, texts[role], *n->status.why ? ": " : "",
 		 n->status.why);
 	apps_role(n->apps, role);

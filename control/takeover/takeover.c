@@ -485,6 +485,7 @@ void takeover_again(struct node *n, struct conn *c)
 	restore_clear(&n->slots[c->slot].facts.key, why, sizeof(why));
 	n->slots[c->slot].out_foreign = n->slots[c->slot].out_max;
 	n->slots[c->slot].in_next = n->slots[c->slot].in_acked;
+	n->slots[c->slot].probed = 0;
 	__atomic_store_n(&n->slots[c->slot].mode, GUARD_PROBING, __ATOMIC_RELEASE);
 	start_probe(n, c);
 	node_probe_soon(n);
