@@ -410,6 +410,29 @@ void redis_node_close(struct node *n)
 	n->status = (struct store_status){0};
 }
 
+void redis_node_own_with(struct world *w, struct node *n, const struct store_config *config)
+{
+	n->wants = true;
+	redis_node_open(w, n, config);
+	WAIT(w, n->status.state == STORE_OWNER && n->lease_ns);
+}
+
+void redis_node_own(struct world *w, struct node *n, const char *name, uint16_t port)
+{
+	const struct store_config config = redis_world_config(name, port);
+
+	redis_node_own_with(w, n, &config);
+}
+
+void redis_node_stand_by(struct world *w, struct node *n, const char *name, uint16_t port)
+{
+	const struct store_config config = redis_world_config(name, port);
+
+	n->wants = false;
+	redis_node_open(w, n, &config);
+	WAIT(w, n->status.state == STORE_STANDBY && n->status.synced);
+}
+
 static void on_alarm(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -438,6 +461,27 @@ void redis_world_close(struct world *w)
 	event_free(w->alarm);
 	event_base_free(w->base);
 	redis_world_clean();
+}
+
+int redis_world_setup(void **state, const char *options)
+{
+	struct world *w = malloc(sizeof(*w));
+
+	redis_world_open(w, options);
+	*state = w;
+	return 0;
+}
+
+int redis_world_plain(void **state)
+{
+	return redis_world_setup(state, REDIS_PLAIN);
+}
+
+int redis_world_teardown(void **state)
+{
+	redis_world_close(*state);
+	free(*state);
+	return 0;
 }
 
 /* ---- records ---- */

@@ -25,6 +25,11 @@
 #define HEARTBEAT_MS 40
 #define PATIENCE_MS  20000
 #define PROXY_PAIRS  32
+#define A_PROXY      7003 /* of a, before whichever Redis */
+
+/* options of a server: nothing on disk; all on disk before it answers */
+#define REDIS_PLAIN   "--save ''"
+#define REDIS_JOURNAL "--save '' --appendonly yes --appendfsync always"
 
 /* A network of our own, with loopback. False: why is printed. */
 bool redis_world_net(void);
@@ -81,9 +86,19 @@ struct world {
 
 void redis_world_open(struct world *w, const char *options); /* with a master */
 void redis_world_close(struct world *w);
+/* cmocka's fixtures: *state is an open world, its master with those options, or REDIS_PLAIN. */
+int redis_world_setup(void **state, const char *options);
+int redis_world_plain(void **state);
+int redis_world_teardown(void **state);
+#define IN(world, test) cmocka_unit_test_setup_teardown(test, world, redis_world_teardown)
 struct store_config redis_world_config(const char *node, uint16_t port);
 void redis_node_open(struct world *w, struct node *n, const struct store_config *config);
 void redis_node_close(struct node *n);
+/* Opens it and waits until it owns; it will want to again. */
+void redis_node_own_with(struct world *w, struct node *n, const struct store_config *config);
+void redis_node_own(struct world *w, struct node *n, const char *name, uint16_t port);
+/* ... until it stands by and has all records; it does not want to own */
+void redis_node_stand_by(struct world *w, struct node *n, const char *name, uint16_t port);
 uint64_t redis_world_now_ns(void);
 
 /* The id, and a number that is to be found again. */

@@ -3,7 +3,6 @@
 #include "tests/unit/redis_world.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +11,6 @@
 
 #define SEC       1000000000ull
 #define MANY      10000
-#define A_PROXY   7003
-#define B_PROXY   7004
-#define PLAIN     "--save ''"
-#define JOURNAL   "--save '' --appendonly yes --appendfsync always"
 #define LATENCIES 500
 
 /* ---- the watch ---- */
@@ -118,77 +113,6 @@ static void nodes_are_there_while_they_write(void **state)
 	assert_int_equal(n.count, REDIS_NODES_MAX);
 }
 
-/* ---- worlds ---- */
-
-static int setup(void **state, const char *options)
-{
-	struct world *w = malloc(sizeof(*w));
-
-	redis_world_open(w, options);
-	*state = w;
-	return 0;
-}
-
-static int plain(void **state)
-{
-	return setup(state, PLAIN);
-}
-
-static int journal(void **state)
-{
-	return setup(state, JOURNAL);
-}
-
-static int secret(void **state)
-{
-	return setup(state, PLAIN " --requirepass right");
-}
-
-static int teardown(void **state)
-{
-	redis_world_close(*state);
-	free(*state);
-	return 0;
-}
-
-static void own_with(struct world *w, struct node *n, const struct store_config *config)
-{
-	n->wants = true;
-	redis_node_open(w, n, config);
-	WAIT(w, n->status.state == STORE_OWNER && n->lease_ns);
-}
-
-static void own(struct world *w, struct node *n, const char *name, uint16_t port)
-{
-	const struct store_config config = redis_world_config(name, port);
-
-	own_with(w, n, &config);
-}
-
-static void stand_by(struct world *w, struct node *n, const char *name, uint16_t port)
-{
-	const struct store_config config = redis_world_config(name, port);
-
-	n->wants = false;
-	redis_node_open(w, n, &config);
-	WAIT(w, n->status.state == STORE_STANDBY && n->status.synced);
-}
-
-static void add_replica(struct world *w)
-{
-	redisReply *r;
-	bool up = false;
-
-	redis_server_start(&w->replica, REPLICA_PORT, PLAIN " --replicaof 127.0.0.1 7001");
-	for (uint64_t end = redis_world_now_ns() + PATIENCE_MS * 1000000ull; !up;) {
-		assert_true(redis_world_now_ns() < end);
-		r = redis_server_ask(&w->replica, "INFO replication");
-		up = strstr(r->str, "master_link_status:up");
-		freeReplyObject(r);
-		event_base_loop(w->base, EVLOOP_ONCE);
-	}
-}
-
 /* ---- ownership ---- */
 
 static void t1_one_claims_the_other_stands_by(void **state)
@@ -196,14 +120,14 @@ static void t1_one_claims_the_other_stands_by(void **state)
 	struct world *w = *state;
 	uint64_t began = redis_world_now_ns();
 
-	own(w, &w->a, "a", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	/* an empty Redis may have forgotten a lease */
 	assert_true(redis_world_now_ns() - began >= 2 * LEASE_MS * 1000000ull);
 	assert_int_equal(w->a.status.epoch, 1);
 	assert_string_equal(w->a.status.owner, "a");
 	assert_string_equal(store_status(w->a.store)->why, "");
 	assert_false(w->a.status.synced);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	assert_string_equal(w->b.status.owner, "a");
 	assert_int_equal(store_claim(w->b.store), -EAGAIN);
 	assert_int_equal(store_alone(w->b.store), -ENOTSUP);
@@ -220,8 +144,8 @@ static void t1_owner_cut_off_stops_before_another_begins(void **state)
 	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
 	uint64_t lease_end;
 
-	own(w, &w->a, "a", A_PROXY);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", A_PROXY);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	w->b.wants = true;
 	redis_proxy_hold(p, true);
 	lease_end = w->a.lease_ns;
@@ -245,7 +169,7 @@ static void t1_renewal_whose_answer_is_late_extends_nothing(void **state)
 	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
 	uint64_t lease_end;
 
-	own(w, &w->a, "a", A_PROXY);
+	redis_node_own(w, &w->a, "a", A_PROXY);
 	w->a.wants = false;
 	lease_end = w->a.lease_ns;
 	redis_proxy_hold_answers(p, true);
@@ -268,8 +192,8 @@ static void t1_clean_end_gives_it_back(void **state)
 	struct world *w = *state;
 	uint64_t began;
 
-	own(w, &w->a, "a", REDIS_PORT);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	HOLDS(w, 2 * LEASE_MS, w->b.status.state == STORE_STANDBY);
 	w->b.wants = true;
 	began = redis_world_now_ns();
@@ -279,7 +203,7 @@ static void t1_clean_end_gives_it_back(void **state)
 	/* whoever comes anew has to wait: Redis may have been started a moment ago */
 	redis_node_close(&w->b);
 	began = redis_world_now_ns();
-	own(w, &w->a, "a", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	assert_true(redis_world_now_ns() - began >= LEASE_MS * 1000000ull);
 	assert_int_equal(w->a.status.epoch, 5);
 }
@@ -289,10 +213,10 @@ static void t6_hand_over(void **state)
 	struct world *w = *state;
 	uint64_t began, ticket;
 
-	own(w, &w->a, "a", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	assert_int_equal(store_hand(w->a.store, "b"), -ENOTCONN);
 	assert_int_equal(store_hand(w->a.store, "a"), -EINVAL);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	HOLDS(w, 2 * LEASE_MS, true);
 	assert_int_equal(store_hand(w->b.store, "a"), -EPERM);
 	assert_int_equal(store_hand(w->a.store, "c"), -ENOTCONN);
@@ -324,8 +248,8 @@ static void t6_hand_over_under_load(void **state)
 	struct record r = redis_world_record(1, 1);
 	uint64_t ticket, asked, number = 0;
 
-	own(w, &w->a, "a", REDIS_PORT);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	HOLDS(w, 2 * LEASE_MS, true);
 	w->a.wants = false;
 	asked = redis_node_put(&w->a, 1, ++number);
@@ -347,8 +271,8 @@ static void t1_ten_thousand_records(void **state)
 	struct world *w = *state;
 	uint64_t ticket = 0, began;
 
-	own(w, &w->a, "a", REDIS_PORT);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	w->b.wants = true;
 	began = redis_world_now_ns();
 	for (uint64_t id = 1; id <= MANY; id++)
@@ -385,10 +309,10 @@ static void t7_stale_write_is_refused(void **state)
 	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
 	uint64_t ticket;
 
-	own(w, &w->a, "a", A_PROXY);
+	redis_node_own(w, &w->a, "a", A_PROXY);
 	ticket = redis_node_put(&w->a, 1, 100);
 	WAIT(w, w->a.committed == ticket);
-	stand_by(w, &w->b, "b", REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	w->b.wants = true;
 	redis_proxy_hold(p, true);
 	redis_node_put(&w->a, 1, 999);
@@ -420,7 +344,7 @@ static void commit_latency(void **state)
 	struct world *w = *state;
 	uint64_t ticket, began;
 
-	own(w, &w->a, "a", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	for (size_t i = 0; i < LATENCIES; i++) {
 		began = redis_world_now_ns();
 		ticket = redis_node_put(&w->a, i % 100, i);
@@ -437,13 +361,13 @@ static void unreadable_records_are_dropped(void **state)
 	struct world *w = *state;
 	uint64_t ticket;
 
-	own(w, &w->a, "a", REDIS_PORT);
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	ticket = redis_node_put(&w->a, 1, 100);
 	WAIT(w, w->a.committed == ticket);
 	redis_node_close(&w->a);
 	redis_server_do(&w->master,
 			"HSET holdfast:{g}:records 0000000000000002 garbage name other");
-	own(w, &w->b, "b", REDIS_PORT);
+	redis_node_own(w, &w->b, "b", REDIS_PORT);
 	assert_string_equal(store_status(w->b.store)->why,
 			    "2 records in Redis cannot be read: they are dropped");
 	assert_int_equal(redis_node_count(&w->b), 1);
@@ -451,245 +375,12 @@ static void unreadable_records_are_dropped(void **state)
 	WAIT(w, !*store_status(w->b.store)->why);
 }
 
-/* ---- what becomes of Redis ---- */
-
-static void t7_replica_that_stands_still_holds_the_commit(void **state)
-{
-	struct world *w = *state;
-	struct store_config config = redis_world_config("a", REDIS_PORT);
-	uint64_t ticket;
-
-	add_replica(w);
-	config.replicas = 1;
-	config.lease_ms = 1500; /* the lease needs the replica too */
-	own_with(w, &w->a, &config);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
-	assert_int_equal(redis_server_count(&w->replica), 1);
-	redis_server_signal(&w->replica, SIGSTOP);
-	ticket = redis_node_put(&w->a, 2, 2);
-	HOLDS(w, 500, w->a.committed < ticket);
-	assert_int_equal(w->a.status.state, STORE_OWNER);
-	assert_int_equal(redis_server_count(&w->master), 2); /* there, but not held */
-	assert_string_equal(store_status(w->a.store)->why,
-			    "only 0 of the 1 replicas that are asked for have the newest records");
-	redis_server_signal(&w->replica, SIGCONT);
-	WAIT(w, w->a.committed == ticket);
-	assert_int_equal(redis_server_count(&w->replica), 2);
-	WAIT(w, !*store_status(w->a.store)->why);
-	/* and without it nobody owns for long */
-	redis_server_signal(&w->replica, SIGSTOP);
-	w->a.wants = false;
-	WAIT(w, w->a.status.state != STORE_OWNER);
-	redis_server_signal(&w->replica, SIGCONT);
-}
-
-static void t7_full_redis_holds_the_commit(void **state)
-{
-	struct world *w = *state;
-	uint64_t ticket, deleted;
-
-	own(w, &w->a, "a", REDIS_PORT);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
-	redis_server_do(&w->master, "CONFIG SET maxmemory 100kb");
-	ticket = redis_node_put(&w->a, 2, 2);
-	WAIT(w, !strcmp(store_status(w->a.store)->why,
-			"Redis is full (maxmemory): it takes no more records"));
-	/* deletions are not kept waiting by puts that find no room; the lease goes on */
-	assert_int_equal(store_delete(w->a.store, 1, &deleted), 0);
-	WAIT(w, redis_server_count(&w->master) == 0);
-	HOLDS(w, 3 * LEASE_MS, w->a.committed < ticket && w->a.lease_ns > redis_world_now_ns());
-	redis_server_do(&w->master, "CONFIG SET maxmemory 0");
-	WAIT(w, w->a.committed == deleted);
-	assert_string_equal(store_status(w->a.store)->why, "");
-	assert_int_equal(redis_server_count(&w->master), 1);
-	assert_int_equal(w->a.ownerships, 1);
-}
-
-static void eviction_is_not_accepted(void **state)
-{
-	struct world *w = *state;
-	const struct store_config config = redis_world_config("a", REDIS_PORT);
-
-	redis_server_do(&w->master, "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru");
-	redis_node_open(w, &w->a, &config);
-	WAIT(w, *store_status(w->a.store)->why);
-	assert_string_equal(
-		store_status(w->a.store)->why,
-		"Redis may evict records (maxmemory-policy allkeys-lru): noeviction is needed");
-	assert_int_equal(store_claim(w->a.store), -EPERM);
-	redis_server_do(&w->master, "CONFIG SET maxmemory-policy volatile-lru");
-	WAIT(w, !*w->a.status.owner && w->a.status.state == STORE_STANDBY);
-}
-
-/* It comes back at once and knows nothing: the owner goes on, and writes everything again. */
-static void t7_redis_comes_back_empty(void **state)
-{
-	struct world *w = *state;
-	struct store_config config = redis_world_config("a", REDIS_PORT);
-	uint64_t ticket = 0;
-
-	config.lease_ms = 1500;
-	own_with(w, &w->a, &config);
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
-	redis_server_kill(&w->master);
-	ticket = redis_node_put(&w->a, 1001, 1);
-	HOLDS(w, 100, w->a.committed < ticket);
-	assert_non_null(strstr(store_status(w->a.store)->why, "cannot be reached"));
-	redis_server_start(&w->master, REDIS_PORT, PLAIN);
-	WAIT(w, w->a.committed >= ticket);
-	WAIT(w, redis_server_count(&w->master) == 1001);
-	WAIT(w, !*store_status(w->a.store)->why);
-	assert_int_equal(w->a.ownerships, 1);
-	assert_int_equal(w->a.status.epoch, 1);
-	assert_int_equal(store_status(w->a.store)->resyncs, 1);
-	stand_by(w, &w->b, "b", REDIS_PORT);
-}
-
-/* The same, later than the lease lasts: it was the last owner and has all records; it goes first.
- */
-static void t7_redis_comes_back_empty_and_late(void **state)
-{
-	struct world *w = *state;
-	uint64_t ticket = 0;
-
-	own(w, &w->a, "a", REDIS_PORT);
-	stand_by(w, &w->b, "b", REDIS_PORT);
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
-	w->b.wants = true;
-	redis_server_kill(&w->master);
-	WAIT(w, w->a.status.state == STORE_AWAY && w->b.status.state == STORE_AWAY);
-	redis_server_start(&w->master, REDIS_PORT, PLAIN);
-	WAIT(w, w->a.status.state == STORE_OWNER);
-	assert_int_equal(w->b.ownerships, 0);
-	assert_int_equal(w->a.status.epoch, 2);
-	WAIT(w, redis_server_count(&w->master) == 1000);
-	assert_int_equal(redis_node_count(&w->a), 1000);
-	assert_true(store_status(w->a.store)->resyncs >= 1);
-}
-
-static void t7_redis_comes_back_with_its_journal(void **state)
-{
-	struct world *w = *state;
-	struct store_config config = redis_world_config("a", REDIS_PORT);
-	uint64_t ticket = 0;
-
-	config.lease_ms = 1500;
-	own_with(w, &w->a, &config);
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
-	redis_server_kill(&w->master);
-	redis_server_start(&w->master, REDIS_PORT, JOURNAL);
-	assert_int_equal(redis_server_count(&w->master), 1000);
-	/* what it lost of its end, it cannot know */
-	redis_server_do(&w->master, "HSET holdfast:{g}:records 0000000000000007 old");
-	redis_server_do(&w->master, "HSET holdfast:{g}:records 00000000000007ff deleted");
-	WAIT(w, store_status(w->a.store)->resyncs == 1 && !*store_status(w->a.store)->why);
-	assert_int_equal(redis_server_count(&w->master), 1000);
-	w->a.wants = false;
-	redis_node_close(&w->a);
-	own(w, &w->b, "b", REDIS_PORT);
-	assert_int_equal(redis_node_count(&w->b), 1000);
-	assert_int_equal(redis_node_number(&w->b, 7), 7);
-	assert_int_equal(w->b.status.epoch, 3);
-}
-
-static void t7_somebody_deletes_behind_its_back(void **state)
-{
-	struct world *w = *state;
-	uint64_t ticket = 0;
-
-	own(w, &w->a, "a", REDIS_PORT);
-	stand_by(w, &w->b, "b", REDIS_PORT);
-	w->b.wants = true;
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
-	redis_server_do(&w->master, "DEL holdfast:{g}:records");
-	WAIT(w, store_status(w->a.store)->resyncs == 1 && redis_server_count(&w->master) == 1000);
-	redis_server_do(&w->master, "FLUSHALL");
-	WAIT(w, store_status(w->a.store)->resyncs >= 2 && redis_server_count(&w->master) == 1000);
-	assert_int_equal(w->a.ownerships, 1);
-	assert_int_equal(w->b.ownerships, 0);
-	redis_server_do(&w->master, "SCRIPT FLUSH");
-	ticket = redis_node_put(&w->a, 1, 2);
-	WAIT(w, w->a.committed >= ticket);
-	HOLDS(w, 2 * LEASE_MS, w->a.status.state == STORE_OWNER);
-	assert_int_equal(w->b.ownerships, 0);
-	redis_server_do(&w->master, "SET holdfast:{g}:owner nonsense");
-	WAIT(w, w->a.status.state == STORE_AWAY);
-	assert_string_equal(store_status(w->a.store)->why,
-			    "the owner's key in Redis is not one of ours");
-}
-
-/* A fail-over: the replica has all, another history, and is found under the same address. */
-static void t7_replica_takes_over(void **state)
-{
-	struct world *w = *state;
-	struct store_config config = redis_world_config("a", A_PROXY);
-	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
-	uint64_t ticket;
-
-	add_replica(w);
-	config.replicas = 1;
-	config.lease_ms = 1500;
-	own_with(w, &w->a, &config);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
-	/* the former master becomes a replica: it may still be asked, and says no */
-	redis_server_do(&w->replica, "REPLICAOF NO ONE");
-	redis_server_do(&w->master, "REPLICAOF 127.0.0.1 7002");
-	ticket = redis_node_put(&w->a, 2, 2);
-	WAIT(w, strstr(store_status(w->a.store)->why, "replica"));
-	HOLDS(w, 200, w->a.committed < ticket);
-	redis_proxy_free(p);
-	p = redis_proxy_new(w->base, A_PROXY, REPLICA_PORT);
-	WAIT(w, w->a.committed >= ticket);
-	assert_int_equal(w->a.ownerships, 1);
-	assert_int_equal(store_status(w->a.store)->resyncs, 1);
-	redis_node_close(&w->a);
-	redis_proxy_free(p);
-}
-
-static void replica_is_not_accepted(void **state)
-{
-	struct world *w = *state;
-	const struct store_config config = redis_world_config("a", REPLICA_PORT);
-
-	add_replica(w);
-	redis_node_open(w, &w->a, &config);
-	WAIT(w, *store_status(w->a.store)->why);
-	assert_string_equal(store_status(w->a.store)->why,
-			    "Redis is a replica: it takes no writes");
-	redis_server_do(&w->replica, "REPLICAOF NO ONE");
-	WAIT(w, w->a.status.state != STORE_AWAY);
-}
-
-static void redis_does_not_answer(void **state)
-{
-	struct world *w = *state;
-	uint64_t ticket;
-
-	own(w, &w->a, "a", REDIS_PORT);
-	w->a.wants = false;
-	redis_server_signal(&w->master, SIGSTOP);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.status.state == STORE_AWAY);
-	WAIT(w, strstr(store_status(w->a.store)->why, "does not answer"));
-	assert_true(w->a.committed < ticket);
-	redis_server_signal(&w->master, SIGCONT);
-	WAIT(w, w->a.status.state == STORE_VACANT);
-	assert_int_equal(store_claim(w->a.store), 0);
-	WAIT(w, w->a.status.state == STORE_OWNER);
-}
-
 /* ---- being let in ---- */
+
+static int secret(void **state)
+{
+	return redis_world_setup(state, REDIS_PLAIN " --requirepass right");
+}
 
 static void expect_why(struct world *w, const struct store_config *config, const char *why)
 {
@@ -718,10 +409,10 @@ static void password(void **state)
 	expect_why(w, &config, "Redis refuses the password");
 	config.redis_user = "default";
 	config.redis_password = "right";
-	own_with(w, &w->a, &config);
+	redis_node_own_with(w, &w->a, &config);
 	redis_node_close(&w->a);
 	config.redis_user = NULL;
-	own_with(w, &w->a, &config);
+	redis_node_own_with(w, &w->a, &config);
 }
 
 static void rights(void **state)
@@ -738,7 +429,7 @@ static void rights(void **state)
 	config.redis_user = "poor";
 	expect_why(w, &config, "Redis does not permit this user");
 	config.redis_user = "rich";
-	own_with(w, &w->a, &config);
+	redis_node_own_with(w, &w->a, &config);
 }
 
 static void hosts(void **state)
@@ -754,7 +445,7 @@ static void hosts(void **state)
 	redis_node_close(&w->a); /* while it is looked up */
 	config.redis_host = "localhost";
 	config.redis_port = REDIS_PORT;
-	own_with(w, &w->a, &config);
+	redis_node_own_with(w, &w->a, &config);
 }
 
 static void bad_configuration(void **state)
@@ -775,38 +466,26 @@ static void bad_configuration(void **state)
 	assert_null(s);
 }
 
-#define IN(world, test) cmocka_unit_test_setup_teardown(test, world, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(owner_is_parsed),
 		cmocka_unit_test(vacancy_is_waited_for),
 		cmocka_unit_test(nodes_are_there_while_they_write),
-		IN(plain, t1_one_claims_the_other_stands_by),
-		IN(plain, t1_owner_cut_off_stops_before_another_begins),
-		IN(plain, t1_renewal_whose_answer_is_late_extends_nothing),
-		IN(plain, t1_clean_end_gives_it_back),
-		IN(plain, t6_hand_over),
-		IN(plain, t6_hand_over_under_load),
-		IN(plain, t1_ten_thousand_records),
-		IN(plain, t7_stale_write_is_refused),
-		IN(plain, commit_latency),
-		IN(plain, unreadable_records_are_dropped),
-		IN(plain, t7_replica_that_stands_still_holds_the_commit),
-		IN(plain, t7_full_redis_holds_the_commit),
-		IN(plain, eviction_is_not_accepted),
-		IN(plain, t7_redis_comes_back_empty),
-		IN(plain, t7_redis_comes_back_empty_and_late),
-		IN(journal, t7_redis_comes_back_with_its_journal),
-		IN(plain, t7_somebody_deletes_behind_its_back),
-		IN(plain, t7_replica_takes_over),
-		IN(plain, replica_is_not_accepted),
-		IN(plain, redis_does_not_answer),
+		IN(redis_world_plain, t1_one_claims_the_other_stands_by),
+		IN(redis_world_plain, t1_owner_cut_off_stops_before_another_begins),
+		IN(redis_world_plain, t1_renewal_whose_answer_is_late_extends_nothing),
+		IN(redis_world_plain, t1_clean_end_gives_it_back),
+		IN(redis_world_plain, t6_hand_over),
+		IN(redis_world_plain, t6_hand_over_under_load),
+		IN(redis_world_plain, t1_ten_thousand_records),
+		IN(redis_world_plain, t7_stale_write_is_refused),
+		IN(redis_world_plain, commit_latency),
+		IN(redis_world_plain, unreadable_records_are_dropped),
 		IN(secret, password),
-		IN(plain, rights),
-		IN(plain, hosts),
-		IN(plain, bad_configuration),
+		IN(redis_world_plain, rights),
+		IN(redis_world_plain, hosts),
+		IN(redis_world_plain, bad_configuration),
 	};
 
 	if (!redis_world_net()) {

@@ -25,7 +25,6 @@
 #define NODES       3
 #define PROXY_PORT  7100
 #define SHORT_LEASE 100
-#define JOURNAL     "--save '' --appendonly yes --appendfsync always"
 
 static const char *const names[NODES] = {"a", "b", "c"};
 
@@ -296,7 +295,7 @@ static void make_trouble(struct stage *s)
 		redis_server_kill(&s->redis);
 		s->redis_stopped = false;
 		pass_ms(s, dice(s, 2 * SHORT_LEASE));
-		redis_server_start(&s->redis, REDIS_PORT, JOURNAL);
+		redis_server_start(&s->redis, REDIS_PORT, REDIS_JOURNAL);
 	}
 }
 
@@ -352,7 +351,7 @@ static int setup(void **state)
 	s->base = event_base_new();
 	s->alarm = event_new(s->base, -1, EV_PERSIST, on_alarm, NULL);
 	event_add(s->alarm, &often);
-	redis_server_start(&s->redis, REDIS_PORT, JOURNAL);
+	redis_server_start(&s->redis, REDIS_PORT, REDIS_JOURNAL);
 	for (int i = 0; i < NODES; i++)
 		s->proxies[i] = redis_proxy_new(s->base, PROXY_PORT + i, REDIS_PORT);
 	*state = s;
