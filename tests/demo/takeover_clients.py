@@ -22,7 +22,7 @@ BASE = 24 << 20  # of the known content; without a period, so that no shift of i
 FILES = 16  # each is a part of it that begins elsewhere
 FILE_MAX = 8 << 20
 TICK_S = 0.003
-STALL_S = 30  # so long without progress: it is lost
+STALL_S = 20  # so long without progress: it is lost
 CLONE_NEWNET = 0x40000000
 
 

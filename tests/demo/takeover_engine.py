@@ -30,7 +30,7 @@ WHAT = {
 class Crash:
     def __init__(self, number, kind, node):
         self.number, self.kind, self.node = number, kind, node.name
-        self.at = time.monotonic()
+        self.at, self.date = time.monotonic(), time.time()
         self.to = None
         self.taken = self.healed = self.settled = None  # times
 
@@ -186,6 +186,14 @@ class Engine:
             "gap_ms": quantiles(sorted(down + up)), "gap_down_ms": quantiles(down), "gap_up_ms": quantiles(up),
             "duration_s": round(time.monotonic() - self.began, 1), "problems": problems,
         }
+
+    def keep_logs(self, folder):
+        self.world.keep_logs(folder)
+        with open(os.path.join(folder, "crashes"), "w") as f:
+            for c in self.crashes:
+                f.write("%4d  %.6f  %-8s of %s, taken by %s after %s ms, repaired %s, settled %s\n" % (
+                    c.number, c.date, c.kind, c.node, c.to,
+                    *("%.1f" % ((t - c.at) * 1000) if t else "-" for t in (c.taken, c.healed, c.settled))))
 
     def close(self):
         if self.load:

@@ -40,6 +40,14 @@ def wait_until(what, condition, seconds=LIMIT_S, every=0.004):
         time.sleep(every)
 
 
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Node:
     def __init__(self, world, name, number):
         self.world, self.name, self.number = world, name, number
@@ -120,6 +128,7 @@ class Node:
                 os.kill(self.daemon, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+            wait_until("the end of the daemon", lambda: not alive(self.daemon))
             self.daemon = None
 
     def pause(self, *pids):

@@ -111,7 +111,7 @@ def main():
             record = e.record()
         if e.problems or not record or not record["ok"]:
             shutil.rmtree(args.output, ignore_errors=True)
-            e.world.keep_logs(args.output)
+            e.keep_logs(args.output)
     except WorldError as error:
         print("soak: %s" % error, file=sys.stderr)
         return 1
