@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "control/takeover/conn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "control/takeover/ids.h"
+
+struct bundle {
+	struct ids_node node; /* first: what the table gives is a bundle */
+	TAILQ_HEAD(, conn) members;
+	size_t count;
+};
 
 struct conns {
 	struct conn **all;   /* by number - 1 */
@@ -15,6 +24,7 @@ struct conns {
 	uint32_t free_count;
 	uint32_t count;
 	uint32_t serial;
+	struct ids bundles;
 };
 
 struct conns *conns_new(uint32_t slots, uint32_t limit)
@@ -42,6 +52,7 @@ void conns_free(struct conns *t)
 		return;
 	while ((c = conns_next(t, &cursor)))
 		conns_remove(t, c);
+	ids_fini(&t->bundles);
 	free(t->all);
 	free(t->free);
 	free(t->slots);
@@ -92,6 +103,79 @@ void conns_drop_slot(struct conns *t, struct conn *c)
 	c->slot = CONN_NO_SLOT;
 }
 
+/* ---- bundles ------------------------------------------------------------- */
+
+static struct bundle *find(const struct conns *t, uint64_t bundle)
+{
+	return (struct bundle *)ids_find(&t->bundles, bundle);
+}
+
+static struct bundle *make(struct conns *t, uint64_t bundle)
+{
+	struct bundle *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	TAILQ_INIT(&b->members);
+	if (ids_add(&t->bundles, &b->node, bundle)) {
+		free(b);
+		return NULL;
+	}
+	return b;
+}
+
+int conns_join(struct conns *t, struct conn *c)
+{
+	struct bundle *b = find(t, c->record.bundle);
+	struct conn *o;
+
+	if (!b)
+		b = make(t, c->record.bundle);
+	if (!b)
+		return -ENOMEM;
+	if (b->count == HF_BUNDLE_MAX)
+		return -ENOSPC;
+	for (o = TAILQ_FIRST(&b->members); o && o->record.member <= c->record.member;)
+		o = TAILQ_NEXT(o, link);
+	if (o)
+		TAILQ_INSERT_BEFORE(o, c, link);
+	else
+		TAILQ_INSERT_TAIL(&b->members, c, link);
+	b->count++;
+	c->bundle = b;
+	return 0;
+}
+
+static void leave(struct conns *t, struct conn *c)
+{
+	struct bundle *b = c->bundle;
+
+	if (!b)
+		return;
+	c->bundle = NULL;
+	TAILQ_REMOVE(&b->members, c, link);
+	if (--b->count)
+		return;
+	ids_remove(&t->bundles, &b->node);
+	free(b);
+}
+
+size_t conns_members(const struct conns *t, uint64_t bundle,
+		     struct conn *list[static HF_BUNDLE_MAX])
+{
+	const struct bundle *b = find(t, bundle);
+	size_t count = 0;
+	struct conn *c;
+
+	if (!b)
+		return 0;
+	TAILQ_FOREACH(c, &b->members, link)
+	list[count++] = c;
+	return count;
+}
+
+/* ---- */
+
 void conn_close(struct conn *c)
 {
 	if (c->fd >= 0)
@@ -102,6 +186,7 @@ void conn_close(struct conn *c)
 void conns_remove(struct conns *t, struct conn *c)
 {
 	conns_drop_slot(t, c);
+	leave(t, c);
 	t->all[c->number - 1] = NULL;
 	t->free[t->free_count++] = c->number;
 	t->count--;

@@ -4,13 +4,16 @@
 #define HOLDFAST_TAKEOVER_CONN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "control/takeover/record.h"
 
 #define CONN_NO_SLOT (~0u)
 
 struct app;
+struct bundle;
 
 enum conn_state {
 	CONN_SERVING, /* its socket is an application's, or waits to be accepted */
@@ -35,10 +38,13 @@ struct conn {
 	bool ending;             /* our FIN was acknowledged; the slot goes at `due_ms` */
 	uint32_t ready;          /* protocols that said so, a bit each */
 
-	int fd;            /* restored: until traffic passes; -1 */
-	uint64_t due_ms;   /* PROBING: the next probe; ending: the end */
-	uint32_t wait_ms;  /* until the probe after that */
-	uint64_t asked_ns; /* PROBING: since when */
+	int fd;          /* restored: until traffic passes; -1 */
+	uint64_t due_ms; /* PROBING: the next probe; ending: the end; WAITING, ORPHAN: not before */
+	uint32_t wait_ms;  /* until the one after that */
+	uint64_t asked_ns; /* since when: PROBING; WAITING, but it cannot be handed over, or 0 */
+
+	struct bundle *bundle; /* conns_join(); NULL: none */
+	TAILQ_ENTRY(conn) link;
 };
 
 struct conns; /* the table */
@@ -50,6 +56,12 @@ void conns_free(struct conns *t); /* closes what was not handed over; NULL is al
 /* A new one, its record zeroed. NULL: no memory, or the limit. */
 struct conn *conns_add(struct conns *t, uint32_t slot);
 void conns_remove(struct conns *t, struct conn *c);
+/* Its record says which bundle it is in, and its place there. 0, -ENOMEM, -ENOSPC (there are
+ * HF_BUNDLE_MAX). */
+int conns_join(struct conns *t, struct conn *c);
+/* The members of a bundle in their order, whatever their state; how many there are. */
+size_t conns_members(const struct conns *t, uint64_t bundle,
+		     struct conn *list[static HF_BUNDLE_MAX]);
 /* Closes our descriptor of its socket, if there is one. */
 void conn_close(struct conn *c);
 /* It has no slot any more. */

@@ -142,6 +142,8 @@ void takeover_ready(struct node *n, struct conn *c, uint32_t protocol);
 uint32_t takeover_probe(struct node *n, uint64_t now_ms);
 /* The application of these connections died here and they go on here. */
 void takeover_again(struct node *n, struct conn *c);
+/* A member of a bundle that was handed over is not wanted: the others come back, too. */
+void takeover_refused(struct node *n, struct conn *c);
 
 /* ---- node_status.c ---- */
 

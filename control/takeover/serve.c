@@ -171,6 +171,8 @@ void serve_finish(struct node *n, struct conn *c)
 	if (c->state != CONN_SERVING && c->state != CONN_ORPHAN) {
 		c->state = CONN_SERVING;
 		n->unfinished--;
+		/* others of its bundle may have waited for this one alone */
+		node_probe_soon(n);
 	}
 	if (c->slot != CONN_NO_SLOT) {
 		guard_release(n->guard, c->slot);
@@ -441,19 +443,18 @@ static int on_datagram(void *arg, struct app *a, int fd, const struct hf_addr *p
 	return 0;
 }
 
-static unsigned int members(const struct node *n, uint64_t bundle, unsigned int *ret_next)
+/* Behind the others. Members come and go, so the numbers may run out. */
+static uint16_t next_member(struct node *n, uint64_t bundle)
 {
-	uint32_t cursor = 0;
-	unsigned int count = 0;
-	struct conn *c;
+	struct conn *list[HF_BUNDLE_MAX];
+	size_t count = conns_members(n->conns, bundle, list);
 
-	*ret_next = 0;
-	while ((c = conns_next(n->conns, &cursor)))
-		if (c->record.bundle == bundle) {
-			count++;
-			if (c->record.member >= *ret_next)
-				*ret_next = c->record.member + 1u;
-		}
+	if (!count || list[count - 1]->record.member < UINT16_MAX)
+		return count ? list[count - 1]->record.member + 1u : 0;
+	for (size_t i = 0; i < count; i++) {
+		list[i]->record.member = i;
+		serve_put(n, list[i]);
+	}
 	return count;
 }
 
@@ -461,7 +462,7 @@ static int on_bundle(void *arg, struct app *a, uint32_t conn, uint64_t *bundle, 
 {
 	struct node *n = arg;
 	struct conn *c = owned(n, conn);
-	unsigned int next, count;
+	int ret;
 
 	(void)a;
 	if (!c) {
@@ -474,13 +475,14 @@ static int on_bundle(void *arg, struct app *a, uint32_t conn, uint64_t *bundle, 
 	}
 	if (!*bundle)
 		*bundle = new_id();
-	count = members(n, *bundle, &next);
-	if (count >= HF_BUNDLE_MAX) {
-		say(why, "the bundle is full");
-		return -ENOSPC;
-	}
 	c->record.bundle = *bundle;
-	c->record.member = next;
+	c->record.member = next_member(n, *bundle);
+	ret = conns_join(n->conns, c);
+	if (ret) {
+		c->record.bundle = 0;
+		say(why, ret == -ENOSPC ? "the bundle is full" : strerror(-ret));
+		return ret;
+	}
 	serve_put(n, c);
 	return 0;
 }
@@ -568,7 +570,10 @@ static void on_forget(void *arg, struct app *a, uint32_t conn)
 		return;
 	c->app = NULL;
 	c->answer_end = false;
-	if (c->slot == CONN_NO_SLOT)
+	if (c->state == CONN_UNREADY && c->record.bundle && !(c->record.flags & RECORD_END_ALLOWED))
+		takeover_refused(n, c);
+	else if (c->slot == CONN_NO_SLOT &&
+		 (c->record.proto == IPPROTO_TCP || c->record.flags & RECORD_END_ALLOWED))
 		serve_finish(n, c);
 	else if (!(c->record.flags & RECORD_END_ALLOWED))
 		freeze(n, c);

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,15 +20,17 @@
 #include "control/log.h"
 #include "control/takeover/announce.h"
 #include "control/takeover/embryo.h"
+#include "control/takeover/ids.h"
 #include "control/takeover/node.h"
 #include "control/takeover/point.h"
 #include "control/takeover/restore.h"
 #include "control/takeover/segment.h"
 
-#define PROBE_FIRST_MS   20u
-#define PROBE_LAST_MS    1000u
-#define PROBE_GIVE_UP_MS 120000u
-#define PROBE_BATCH      256
+#define PROBE_FIRST_MS 20u
+#define PROBE_LAST_MS  1000u
+#define PROBE_BATCH    256
+/* for a peer that does not answer, for a socket that cannot be made */
+#define GIVE_UP_NS 120000000000ull
 /* How far a peer's acknowledgement may lie beyond what the record says was sent: what could leave
  * between two of a record's refreshments. */
 #define FOREIGN_BYTES (256u << 20)
@@ -62,6 +65,7 @@ static void fill_slot(struct guard_slot *s, const struct record *r)
 	s->in_next = s->in_acked = r->in_commit;
 	s->in_edge = r->in_edge;
 	s->tsval = timestamp(r);
+	s->last_ns = node_now_ns();
 	s->out_acked = r->out_acked;
 	s->in_max = r->in_commit;
 	s->in_fin = r->flags & RECORD_PEER_ENDED ? r->in_commit - 1 : ~0ull;
@@ -85,6 +89,28 @@ static int take_slot(struct node *n, const struct record *r, uint32_t *ret)
 	return err;
 }
 
+/* ---- bundles ------------------------------------------------------------- */
+
+/* What moves as one: the members of a bundle that are not served yet, or a connection alone. One
+ * that is served has moved, or has joined since. */
+struct group {
+	struct conn *list[HF_BUNDLE_MAX];
+	size_t count;
+};
+
+static void group_of(const struct node *n, struct conn *c, struct group *g)
+{
+	size_t all = 1;
+
+	g->list[0] = c;
+	if (c->record.bundle)
+		all = conns_members(n->conns, c->record.bundle, g->list);
+	g->count = 0;
+	for (size_t i = 0; i < all; i++)
+		if (g->list[i]->state != CONN_SERVING)
+			g->list[g->count++] = g->list[i];
+}
+
 static void start_probe(struct node *n, struct conn *c)
 {
 	c->state = CONN_PROBING;
@@ -94,26 +120,111 @@ static void start_probe(struct node *n, struct conn *c)
 	n->unfinished++;
 }
 
-static void give_up(struct node *n, struct conn *c, const char *why)
+static void wait_for_app(struct conn *c)
 {
-	log_warning("connection %016" PRIx64 " of '%s' is lost: %s", c->record.id,
-		    c->record.service, why);
+	c->state = CONN_WAITING;
+	c->due_ms = c->asked_ns = 0;
+	c->wait_ms = PROBE_FIRST_MS;
+}
+
+/* Without a word to its peer, whatever the socket is in the middle of. */
+static void give_up_one(struct node *n, struct conn *c)
+{
+	char why[160];
+
+	if (c->slot != CONN_NO_SLOT) {
+		n->slots[c->slot].mode = GUARD_FROZEN;
+		restore_clear(&n->slots[c->slot].facts.key, why, sizeof(why));
+	}
+	if (c->app)
+		app_moved(c->app, c->number);
+	c->app = NULL;
 	n->last.lost++;
 	n->counts.lost++;
 	serve_finish(n, c);
 }
 
+/* And with it the others of its bundle (T5). */
+static void give_up(struct node *n, struct conn *c, const char *why)
+{
+	struct group g;
+
+	group_of(n, c, &g);
+	log_warning("connection %016" PRIx64 " of '%s' is lost: %s", c->record.id,
+		    c->record.service, why);
+	if (g.count > 1)
+		log_warning("the %zu others of its bundle %016" PRIx64 " are lost with it",
+			    g.count - 1, c->record.bundle);
+	for (size_t i = 0; i < g.count; i++)
+		give_up_one(n, g.list[i]);
+}
+
+struct left {
+	struct ids_node node; /* first: what the table gives is one of these */
+	SLIST_ENTRY(left) link;
+};
+
 struct begin {
 	struct node *n;
 	uint32_t failed;
+	struct ids ids; /* bundles of which a member cannot go on here */
+	SLIST_HEAD(, left) left;
 };
+
+/* A bundle of which there is no room for a member stays in the store whole. */
+static void leave_bundle(struct begin *b, uint64_t bundle)
+{
+	struct left *left = malloc(sizeof(*left));
+	struct conn *list[HF_BUNDLE_MAX];
+	size_t count = conns_members(b->n->conns, bundle, list);
+
+	if (left && !ids_add(&b->ids, &left->node, bundle))
+		SLIST_INSERT_HEAD(&b->left, left, link);
+	else
+		free(left);
+	for (size_t i = 0; i < count; i++) {
+		if (list[i]->slot != CONN_NO_SLOT)
+			guard_release(b->n->guard, list[i]->slot);
+		conns_remove(b->n->conns, list[i]);
+		b->n->unfinished--;
+		b->failed++;
+	}
+}
+
+static void begin_fini(struct begin *b)
+{
+	struct left *left;
+
+	while ((left = SLIST_FIRST(&b->left))) {
+		SLIST_REMOVE_HEAD(&b->left, link);
+		free(left);
+	}
+	ids_fini(&b->ids);
+}
+
+/* NULL: there is no room. */
+static struct conn *adopt_conn(struct node *n, const struct record *r)
+{
+	uint32_t slot = CONN_NO_SLOT;
+	struct conn *c;
+
+	if (r->proto == IPPROTO_TCP && take_slot(n, r, &slot))
+		return NULL;
+	c = conns_add(n->conns, slot);
+	if (c && !record_copy(r, &c->record) && (!r->bundle || !conns_join(n->conns, c)))
+		return c;
+	if (c)
+		conns_remove(n->conns, c);
+	if (slot != CONN_NO_SLOT)
+		guard_release(n->guard, slot);
+	return NULL;
+}
 
 static bool adopt(void *arg, const struct record *r)
 {
 	const struct guard_key *key = &r->facts.key;
 	struct begin *b = arg;
 	struct node *n = b->n;
-	uint32_t slot = CONN_NO_SLOT;
 	struct conn *c;
 
 	/* before its application listens here, too: an unguarded port would answer with a RST */
@@ -129,23 +240,17 @@ static bool adopt(void *arg, const struct record *r)
 		return true;
 	}
 	n->last.records++;
-	if (r->proto == IPPROTO_TCP && take_slot(n, r, &slot)) {
+	c = r->bundle && ids_find(&b->ids, r->bundle) ? NULL : adopt_conn(n, r);
+	if (!c) {
 		b->failed++;
-		return true;
-	}
-	c = conns_add(n->conns, slot);
-	if (!c || record_copy(r, &c->record)) {
-		if (c)
-			conns_remove(n->conns, c);
-		if (slot != CONN_NO_SLOT)
-			guard_release(n->guard, slot);
-		b->failed++;
+		if (r->bundle && !ids_find(&b->ids, r->bundle))
+			leave_bundle(b, r->bundle);
 		return true;
 	}
 	if (r->proto == IPPROTO_TCP) {
 		start_probe(n, c);
 	} else {
-		c->state = CONN_WAITING;
+		wait_for_app(c);
 		n->unfinished++;
 	}
 	return true;
@@ -164,6 +269,7 @@ void takeover_begin(struct node *n)
 	memset(&n->last, 0, sizeof(n->last));
 	n->last.began_ns = node_now_ns();
 	store_each(n->store, adopt, &b);
+	begin_fini(&b);
 	if (n->last.records)
 		n->counts.takeovers++;
 	n->last.lost += b.failed;
@@ -200,6 +306,20 @@ static void fill_probe(struct node *n, struct conn *c, struct segment *g)
 	};
 }
 
+static void put_off(struct conn *c, uint64_t now_ms)
+{
+	c->due_ms = now_ms + c->wait_ms;
+	c->wait_ms = 2 * c->wait_ms < PROBE_LAST_MS ? 2 * c->wait_ms : PROBE_LAST_MS;
+}
+
+static void send_probes(struct node *n, const struct segment *list, size_t *count)
+{
+	if (*count)
+		segment_send(n->sender, list, *count);
+	n->counts.probes += *count;
+	*count = 0;
+}
+
 uint32_t takeover_probe(struct node *n, uint64_t now_ms)
 {
 	struct segment list[PROBE_BATCH];
@@ -208,32 +328,24 @@ uint32_t takeover_probe(struct node *n, uint64_t now_ms)
 	size_t count = 0;
 	struct conn *c;
 
-	if (!n->unfinished)
-		return 0;
 	while ((c = conns_next(n->conns, &cursor))) {
-		if (c->state != CONN_PROBING || c->slot == CONN_NO_SLOT)
-			continue;
-		if (now_ns - c->asked_ns > PROBE_GIVE_UP_MS * 1000000ull) {
+		if (c->state == CONN_PROBING && now_ns - c->asked_ns > GIVE_UP_NS) {
+			send_probes(n, list, &count); /* their slots may be given up with it */
 			give_up(n, c, "its peer did not answer");
 			continue;
 		}
-		if (now_ms >= c->due_ms) {
+		if (c->state == CONN_PROBING && now_ms >= c->due_ms) {
 			fill_probe(n, c, &list[count++]);
-			c->due_ms = now_ms + c->wait_ms;
-			c->wait_ms =
-				2 * c->wait_ms < PROBE_LAST_MS ? 2 * c->wait_ms : PROBE_LAST_MS;
+			put_off(c, now_ms);
 		}
-		if (!next || c->due_ms - now_ms < next)
+		/* a delivery that is to be tried again is due then, too */
+		if (c->state != CONN_SERVING && c->due_ms > now_ms &&
+		    (!next || c->due_ms - now_ms < next))
 			next = c->due_ms - now_ms;
-		if (count == PROBE_BATCH) {
-			segment_send(n->sender, list, count);
-			n->counts.probes += count;
-			count = 0;
-		}
+		if (count == PROBE_BATCH)
+			send_probes(n, list, &count);
 	}
-	if (count)
-		segment_send(n->sender, list, count);
-	n->counts.probes += count;
+	send_probes(n, list, &count);
 	return next;
 }
 
@@ -279,7 +391,7 @@ void takeover_probed(struct node *n, struct conn *c)
 	}
 	__atomic_store_n(&s->mode, GUARD_UNREADY, __ATOMIC_RELEASE);
 	c->record.out_acked = c->record.out_max = s->out_acked;
-	c->state = CONN_WAITING;
+	wait_for_app(c);
 	n->last.restored++;
 	n->counts.restored++;
 	n->last.restored_ns = node_now_ns();
@@ -305,27 +417,65 @@ void takeover_fresh(struct node *n, const struct guard_event *e)
 
 /* ---- applications ------------------------------------------------------------ */
 
-static bool complete(const struct node *n, const struct conn *c, unsigned int *ret_members)
+/* It ended before its bundle could go on: there is nothing to hand over, but its FIN has to leave
+ * with the others. */
+static bool over(const struct conn *c)
 {
-	uint32_t cursor = 0;
-	struct conn *o;
+	return c->state == CONN_UNREADY && !c->app && c->record.flags & RECORD_END_ALLOWED;
+}
 
-	*ret_members = 1;
-	if (!c->record.bundle)
-		return c->state == CONN_WAITING;
-	*ret_members = 0;
-	while ((o = conns_next(n->conns, &cursor))) {
-		if (o->record.bundle != c->record.bundle)
-			continue;
-		if (o->state != CONN_WAITING)
+/* All of them are there, and an application for each. */
+static bool complete(const struct node *n, const struct group *g,
+		     struct app *apps[static HF_BUNDLE_MAX])
+{
+	uint64_t now = clock_ms();
+
+	for (size_t i = 0; i < g->count; i++) {
+		struct conn *c = g->list[i];
+
+		apps[i] = over(c) ? NULL : apps_find(n->apps, c->record.service);
+		if (!over(c) && (c->state != CONN_WAITING || now < c->due_ms || !apps[i]))
 			return false;
-		++*ret_members;
 	}
 	return true;
 }
 
-static int give(struct node *n, struct app *a, struct conn *c, unsigned int member,
-		unsigned int members)
+/* It is tried again after a while; what goes with it waits, too. */
+static void fail_delivery(struct node *n, struct conn *c, const char *why)
+{
+	uint64_t now = node_now_ns();
+
+	if (!c->asked_ns) {
+		log_warning("connection %016" PRIx64 " of '%s' waits%s: %s", c->record.id,
+			    c->record.service, c->record.bundle ? ", its whole bundle with it" : "",
+			    why);
+		c->asked_ns = now;
+	}
+	if (now - c->asked_ns > GIVE_UP_NS)
+		give_up(n, c, why);
+	else
+		put_off(c, clock_ms());
+}
+
+/* Before anything is handed over: it may fail, as other processes use UDP ports. */
+static bool make_datagrams(struct node *n, const struct group *g)
+{
+	char why[160];
+
+	for (size_t i = 0; i < g->count; i++) {
+		struct conn *c = g->list[i];
+
+		if (c->record.proto != IPPROTO_UDP || c->fd >= 0 || over(c) ||
+		    !restore_udp(&c->record.facts.key, c->record.ttl, n->ifindex, &c->fd, why,
+				 sizeof(why)))
+			continue;
+		fail_delivery(n, c, why);
+		return false;
+	}
+	return true;
+}
+
+static int give(struct app *a, struct conn *c, unsigned int member, unsigned int members)
 {
 	bool ended = c->record.flags & RECORD_PEER_ENDED;
 	struct app_restored m = {
@@ -340,68 +490,63 @@ static int give(struct node *n, struct app *a, struct conn *c, unsigned int memb
 		.proto = c->record.proto,
 		.key = c->record.facts.key,
 	};
-	char why[160];
-	int fd = c->fd, ret;
+	/* app_restored() closes the one it gets; ours stays for wake() */
+	int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 0), ret;
 
-	if (c->record.proto == IPPROTO_UDP && fd < 0) {
-		ret = restore_udp(&c->record.facts.key, c->record.ttl, n->ifindex, &fd, why,
-				  sizeof(why));
-		if (ret) {
-			log_warning("a datagram socket of '%s' cannot be made again: %s",
-				    c->record.service, why);
-			return ret;
-		}
-	}
+	if (fd < 0)
+		return -errno;
 	memcpy(m.from, c->record.node, sizeof(m.from));
-	/* app_restored() closes the one it gets; another stays here for wake() */
-	c->fd = c->record.proto == IPPROTO_TCP ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+	ret = app_restored(a, c->number, &m, c->record.protocols, c->record.protocol_count, fd);
+	if (ret)
+		return ret;
 	c->app = a;
 	c->ready = 0;
 	c->state = CONN_UNREADY;
-	return app_restored(a, c->number, &m, c->record.protocols, c->record.protocol_count, fd);
+	return 0;
+}
+
+/* What was handed over already; the application may have used the sockets, so they are made anew.
+ */
+static void take_back(struct node *n, const struct group *g)
+{
+	for (size_t i = 0; i < g->count; i++) {
+		struct conn *c = g->list[i];
+
+		if (c->state != CONN_UNREADY || over(c))
+			continue;
+		if (c->app)
+			app_moved(c->app, c->number);
+		c->app = NULL;
+		c->answer_end = false;
+		if (c->slot != CONN_NO_SLOT)
+			n->slots[c->slot].mode = GUARD_FROZEN;
+		conn_close(c);
+		c->state = CONN_ORPHAN;
+		c->due_ms = 0;
+		n->unfinished--;
+	}
 }
 
 /* To its application, and with it the others of its bundle in their order: all or none. */
 static void deliver(struct node *n, struct conn *c)
 {
-	struct app *a = apps_find(n->apps, c->record.service);
-	unsigned int members, next = 0;
+	struct app *apps[HF_BUNDLE_MAX];
+	unsigned int member = 0, members = 0;
+	struct group g;
+	int ret;
 
-	if (!a || !complete(n, c, &members))
+	group_of(n, c, &g);
+	if (!complete(n, &g, apps) || !make_datagrams(n, &g))
 		return;
-	if (!c->record.bundle) {
-		if (give(n, a, c, 0, 1))
-			give_up(n, c, "its application does not take it");
-		return;
-	}
-	for (unsigned int i = 0; i < members; i++) {
-		struct conn *first = NULL, *o;
-		uint32_t cursor = 0;
-
-		while ((o = conns_next(n->conns, &cursor)))
-			if (o->record.bundle == c->record.bundle && o->record.member >= next &&
-			    (!first || o->record.member < first->record.member))
-				first = o;
-		if (!first)
-			return;
-		next = first->record.member + 1u;
-		if (give(n, a, first, i, members)) {
-			give_up(n, first, "its application does not take it");
+	for (size_t i = 0; i < g.count; i++)
+		members += apps[i] != NULL;
+	for (size_t i = 0; i < g.count; i++) {
+		ret = apps[i] ? give(apps[i], g.list[i], member++, members) : 0;
+		if (ret) {
+			take_back(n, &g);
+			fail_delivery(n, g.list[i], strerror(-ret));
 			return;
 		}
-	}
-}
-
-void takeover_deliver(struct node *n)
-{
-	uint32_t cursor = 0;
-	struct conn *c;
-
-	while (n->owner && (c = conns_next(n->conns, &cursor))) {
-		if (c->state == CONN_WAITING)
-			deliver(n, c);
-		else if (c->state == CONN_ORPHAN && apps_find(n->apps, c->record.service))
-			takeover_again(n, c);
 	}
 }
 
@@ -409,7 +554,7 @@ static bool all_ready(const struct conn *c)
 {
 	uint32_t all = c->record.protocol_count ? (1u << c->record.protocol_count) - 1 : 1;
 
-	return (c->ready & all) == all;
+	return c->state == CONN_UNREADY && ((c->ready & all) == all || over(c));
 }
 
 /* What the application wrote until now was dropped on its way out; the kernel would try again after
@@ -419,12 +564,12 @@ static void wake(struct conn *c)
 	int on = 1, before = 1;
 	socklen_t len = sizeof(before);
 
-	if (c->fd < 0)
-		return;
-	getsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &before, &len);
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (!before)
-		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &before, sizeof(before));
+	if (c->fd >= 0 && c->record.proto == IPPROTO_TCP) {
+		getsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &before, &len);
+		setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		if (!before)
+			setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &before, sizeof(before));
+	}
 	conn_close(c);
 }
 
@@ -444,11 +589,21 @@ static void go(struct node *n, struct conn *c)
 	serve_put(n, c); /* under this ownership's epoch, from this node */
 }
 
+/* If all that move with it are ready. */
+static void go_together(struct node *n, struct conn *c)
+{
+	struct group g;
+
+	group_of(n, c, &g);
+	for (size_t i = 0; i < g.count; i++)
+		if (!all_ready(g.list[i]))
+			return;
+	for (size_t i = 0; i < g.count; i++)
+		go(n, g.list[i]);
+}
+
 void takeover_ready(struct node *n, struct conn *c, uint32_t protocol)
 {
-	uint32_t cursor = 0;
-	struct conn *o;
-
 	if (c->state != CONN_UNREADY)
 		return;
 	if (!protocol || !c->record.protocol_count)
@@ -456,20 +611,38 @@ void takeover_ready(struct node *n, struct conn *c, uint32_t protocol)
 	for (uint32_t i = 0; i < c->record.protocol_count; i++)
 		if (c->record.protocols[i].protocol == protocol)
 			c->ready |= 1u << i;
-	if (!all_ready(c))
-		return;
-	if (!c->record.bundle) {
-		go(n, c);
-		return;
+	if (all_ready(c))
+		go_together(n, c);
+}
+
+void takeover_deliver(struct node *n)
+{
+	uint64_t now = clock_ms();
+	uint32_t cursor = 0;
+	struct conn *c;
+
+	while (n->owner && (c = conns_next(n->conns, &cursor))) {
+		if (c->state == CONN_WAITING)
+			deliver(n, c);
+		else if (c->state == CONN_ORPHAN && now >= c->due_ms &&
+			 apps_find(n->apps, c->record.service))
+			takeover_again(n, c);
+		else if (c->record.bundle && all_ready(c))
+			go_together(n, c); /* one that was not ready has ended */
 	}
-	while ((o = conns_next(n->conns, &cursor)))
-		if (o->record.bundle == c->record.bundle &&
-		    (o->state != CONN_UNREADY || !all_ready(o)))
-			return;
-	cursor = 0;
-	while ((o = conns_next(n->conns, &cursor)))
-		if (o->record.bundle == c->record.bundle)
-			go(n, o);
+}
+
+void takeover_refused(struct node *n, struct conn *c)
+{
+	struct group g;
+
+	group_of(n, c, &g);
+	log_warning("'%s' does not take connection %016" PRIx64
+		    ": the others of its bundle wait with it",
+		    c->record.service, c->record.id);
+	take_back(n, &g);
+	c->due_ms = clock_ms() + PROBE_LAST_MS;
+	node_probe_soon(n);
 }
 
 void takeover_again(struct node *n, struct conn *c)
@@ -477,7 +650,7 @@ void takeover_again(struct node *n, struct conn *c)
 	char why[160];
 
 	if (c->slot == CONN_NO_SLOT) {
-		c->state = CONN_WAITING;
+		wait_for_app(c);
 		n->unfinished++;
 		deliver(n, c);
 		return;
