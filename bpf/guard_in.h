@@ -14,8 +14,9 @@ struct arrival {
 	__s64 end; /* FIN counted */
 	__s64 ack;
 	__s64 commit;
-	__s64 edge; /* highest right edge that the peer may know of */
-	bool ours;  /* within the window: not a stranger's guess */
+	__s64 edge;  /* highest right edge that the peer may know of */
+	bool ours;   /* begins within the window: not a stranger's guess */
+	bool beyond; /* ends behind it */
 };
 
 static __always_inline void arrival_read(struct arrival *a, const struct segment *s,
@@ -30,8 +31,10 @@ static __always_inline void arrival_read(struct arrival *a, const struct segment
 		offset_of(s->seq, slot->facts.irs + 1, larger(READ_ONCE(slot->in_next), a->commit));
 	a->end = a->seq + s->payload + fin;
 	a->ack = offset_of(s->ack, slot->facts.iss + 1, slot->out_acked);
-	/* a FIN may stand behind the edge */
-	a->ours = a->end >= a->commit && a->end - fin <= a->edge;
+	/* What begins within the window is taken by our kernel, too, though it ends behind it: the
+	 * peer may have been told of more by the node before, after its last record. */
+	a->beyond = a->end - fin > a->edge; /* a FIN may stand there */
+	a->ours = a->end >= a->commit && (a->seq < a->edge || !a->beyond);
 }
 
 static __always_inline void ended(struct guard_slot *slot, __u32 index, __u32 what, __u64 now)
@@ -49,7 +52,7 @@ static __always_inline bool in_asks(const struct arrival *a, const struct guard_
 {
 	if (a->end == a->seq)
 		return a->seq < larger(READ_ONCE(slot->in_acked), a->commit);
-	return a->seq < (__s64)slot->in_max || !a->ours;
+	return a->seq < (__s64)slot->in_max || !a->ours || a->beyond;
 }
 
 static __always_inline void in_note(struct guard_slot *slot, const struct segment *s,
@@ -115,6 +118,9 @@ static __noinline int in_ready(ctx_t *ctx, const struct segment *s, struct guard
 	return GUARD_REASON_PASSED_IN;
 }
 
+/* The window that the peer was told of after the last record, as large as it may have become. */
+#define FOREIGN_WINDOW (64 << 20)
+
 /* The first answer, and each that tells more. */
 static __always_inline int in_probing(const struct segment *s, struct guard_slot *slot,
 				      const struct arrival *a, __u32 index, __u64 now)
@@ -125,7 +131,7 @@ static __always_inline int in_probing(const struct segment *s, struct guard_slot
 	if (!(s->flags & HF_TCP_ACK))
 		return GUARD_REASON_UNREADY;
 	if (a->ack < (__s64)slot->out_acked || a->ack > sent || a->seq < a->commit ||
-	    a->seq > a->edge)
+	    a->seq > a->edge + FOREIGN_WINDOW)
 		return GUARD_REASON_ACK_BEYOND;
 	if (s->options & GUARD_TS && ts_older(READ_ONCE(slot->tsval), s->tsecr))
 		return GUARD_REASON_ACK_BEYOND;
@@ -169,13 +175,15 @@ static __noinline int in_slot(ctx_t *ctx, const struct segment *s, struct guard_
 
 /* A SYN is worth an entry that the next ones may push out, and no more. What a peer was answered
  * stays while it may still come back to it; out_embryo() finds out if it does not. */
-static __noinline int in_syn(const struct segment *s, __u64 now)
+static __noinline int in_syn(const struct segment *s, const struct guard_conf *conf, __u64 now)
 {
 	struct guard_embryo *old = bpf_map_lookup_elem(&guard_embryos, &s->key);
 	struct guard_embryo embryo = {.state = GUARD_EMBRYO_SYN};
 	struct guard_facts *f = &embryo.facts;
 	__u32 index;
 
+	if (closed(conf, now))
+		return GUARD_REASON_UNREADY;
 	if (bpf_map_peek_elem(&guard_free, &index)) {
 		event_full(now);
 		return GUARD_REASON_SYN_FULL;
@@ -217,6 +225,8 @@ static __noinline int in_unknown(ctx_t *ctx, const struct segment *s, const stru
 	if (!embryo || !embryo_proven(embryo, s))
 		return now < READ_ONCE(conf->unknown_until_ns) ? GUARD_REASON_UNKNOWN_IN
 							       : OUTCOME_PASS;
+	if (closed(conf, now))
+		return GUARD_REASON_UNREADY;
 	outcome = slot_open(&s->key, embryo, now);
 	if (outcome != GUARD_REASON_OPENED)
 		return outcome;
@@ -245,7 +255,7 @@ static __always_inline int in_other(ctx_t *ctx, const struct segment *s, enum fo
 	if (found != FOUND_TCP || !point_guarded(&s->key))
 		return OUTCOME_PASS;
 	if ((s->flags & (HF_TCP_SYN | HF_TCP_ACK | HF_TCP_RST)) == HF_TCP_SYN)
-		return in_syn(s, now);
+		return in_syn(s, conf, now);
 	return in_unknown(ctx, s, conf, now);
 }
 

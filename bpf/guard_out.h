@@ -8,6 +8,8 @@
 
 #include "guard_slot.h"
 
+#define STALE_MS 500
+
 /* What a segment says of the "in" stream, as it is to leave. */
 struct answer {
 	__s64 ack;
@@ -59,6 +61,15 @@ static __always_inline void out_note_answer(struct guard_slot *slot, const struc
 	if (a->edge > (__s64)slot->in_edge)
 		WRITE_ONCE(slot->in_edge, a->edge);
 	WRITE_ONCE(slot->answered, READ_ONCE(slot->asked));
+}
+
+/* What our kernel made in an earlier life of the connection on this node, and only now leaves, from
+ * the queue of a neighbour: the owner between us has told newer timestamps. TS_AHEAD_MS of
+ * takeover.c lies between the lives. */
+static __always_inline bool out_stale(const struct segment *s, const struct guard_slot *slot)
+{
+	return s->options & GUARD_TS && slot->facts.options & GUARD_TS &&
+	       (__s32)(slot->tsval - s->tsval) > STALE_MS;
 }
 
 static __always_inline void out_note_data(struct guard_slot *slot, const struct segment *s,
@@ -123,6 +134,8 @@ static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard
 		return GUARD_REASON_UNREADY;
 	if (unlikely(s->flags & HF_TCP_SYN))
 		return out_synack(s, slot);
+	if (unlikely(out_stale(s, slot)))
+		return GUARD_REASON_UNREADY;
 	if (unlikely(s->flags & (HF_TCP_FIN | HF_TCP_RST) && !ends)) {
 		slot->resets++;
 		if (s->flags & HF_TCP_RST)
@@ -168,6 +181,8 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 
 	if (!embryo || !key_equal(&embryo->facts.key, &s->key))
 		return GUARD_REASON_UNKNOWN_OUT;
+	if (closed(conf, now))
+		return GUARD_REASON_UNREADY;
 	if (s->ack != embryo->facts.irs + 1) {
 		bpf_map_delete_elem(&guard_embryos, &s->key);
 		return GUARD_REASON_UNKNOWN_OUT;
@@ -178,13 +193,21 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 	return GUARD_REASON_PASSED_OUT;
 }
 
+/* The answer to a SYN that nobody listens for: its server died, and another one will listen. */
+static __noinline bool out_refuses(const struct segment *s)
+{
+	struct guard_embryo *embryo = bpf_map_lookup_elem(&guard_embryos, &s->key);
+
+	return embryo && s->ack == embryo->facts.irs + 1;
+}
+
 /* From a guarded point, while the lease holds; no slot. */
 static __always_inline int out_unknown(const struct segment *s, const struct guard_conf *conf,
 				       __u64 now)
 {
 	if ((s->flags & (HF_TCP_SYN | HF_TCP_ACK | HF_TCP_RST)) == (HF_TCP_SYN | HF_TCP_ACK))
 		return out_embryo(s, conf, now);
-	if (s->flags & HF_TCP_RST && now < READ_ONCE(conf->unknown_until_ns))
+	if (s->flags & HF_TCP_RST && (now < READ_ONCE(conf->unknown_until_ns) || out_refuses(s)))
 		return GUARD_REASON_UNKNOWN_OUT;
 	return OUTCOME_PASS;
 }

@@ -66,8 +66,14 @@ static __always_inline bool lease_over(const struct guard_conf *conf, __u64 now)
 	return now > READ_ONCE(conf->lease_until_ns);
 }
 
+/* The group is about to be another node's. */
+static __always_inline bool closed(const struct guard_conf *conf, __u64 now)
+{
+	return unlikely(now < READ_ONCE(conf->closed_until_ns));
+}
+
 static __always_inline void slot_fill(struct guard_slot *slot, const struct guard_embryo *embryo,
-				      const struct guard_key *key)
+				      const struct guard_key *key, __u64 now)
 {
 	__u32 generation = slot->generation + 1;
 
@@ -77,6 +83,7 @@ static __always_inline void slot_fill(struct guard_slot *slot, const struct guar
 	slot->facts.key = *key;
 	slot->in_fin = ~0ull;
 	slot->tsval = embryo->facts.tsval;
+	slot->last_ns = now;
 	slot->peer_tsval = embryo->facts.peer_tsval;
 	WRITE_ONCE(slot->mode,
 		   embryo->state == GUARD_EMBRYO_FOREIGN ? GUARD_PROBING : GUARD_ACTIVE);
@@ -112,7 +119,7 @@ static __noinline int slot_open(const struct guard_key *key, struct guard_embryo
 	slot = bpf_map_lookup_elem(&guard_slots, &index);
 	if (!slot)
 		goto none;
-	slot_fill(slot, embryo, key);
+	slot_fill(slot, embryo, key, now);
 	err = bpf_map_update_elem(&guard_conns, key, &index, BPF_NOEXIST);
 	if (err) {
 		WRITE_ONCE(slot->mode, GUARD_FREE);

@@ -31,7 +31,8 @@
 #define CLAIM_LATER                                                                                \
 	500u /* a node whose application is not there leaves the group to others so long */
 #define STALL_MS    1000u
-#define OVERLOAD_MS 60000u /* between two gifts, so that two busy nodes do not play ball */
+#define CLOSED_NS   1000000000ull /* a group that is to be handed over, and is not, opens again */
+#define OVERLOAD_MS 60000u        /* between two gifts, so that two busy nodes do not play ball */
 #define EMBRYO_RATE 5000u
 
 uint64_t node_now_ns(void)
@@ -101,6 +102,7 @@ static void win(struct node *n)
 	n->claim_ms = 0;
 	n->commit_ms = clock_ms();
 	n->fence->epoch = n->status.epoch;
+	n->fence->closed_until_ns = 0;
 	takeover_fence(n);
 	__atomic_store_n(&n->fence->lease_until_ns, n->status.lease_until_ns, __ATOMIC_RELEASE);
 	takeover_begin(n);
@@ -162,7 +164,9 @@ int node_hand(struct node *n, const char *to)
 
 	if (!n->owner)
 		return -EPERM;
-	/* what the next owner is to know is as new as can be */
+	/* what the next owner is to know is complete, and as new as can be */
+	__atomic_store_n(&n->fence->closed_until_ns, node_now_ns() + CLOSED_NS, __ATOMIC_RELEASE);
+	ring_buffer__consume(n->ring);
 	while ((c = conns_next(n->conns, &cursor)))
 		serve_put(n, c);
 	for (size_t i = 0; i < t->node_count && ret; i++)
@@ -172,6 +176,8 @@ int node_hand(struct node *n, const char *to)
 		ret = store_hand(n->store, to);
 	if (!ret)
 		n->counts.handed++;
+	else
+		n->fence->closed_until_ns = 0;
 	return ret;
 }
 

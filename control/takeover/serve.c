@@ -58,6 +58,15 @@ static void stamp(const struct node *n, struct record *r)
 	r->time_ms = wall_ms();
 }
 
+/* What our kernel's clock of timestamps says: it goes on while nothing is sent, and the next owner
+ * counts from the record's time on. */
+static uint32_t tsval_now(const struct guard_slot *s)
+{
+	uint64_t now = node_now_ns(), last = s->last_ns;
+
+	return s->tsval + (last && now > last ? (uint32_t)((now - last) / 1000000) : 0);
+}
+
 static void gather(const struct node *n, struct conn *c)
 {
 	const struct guard_slot *s = slot_of(n, c);
@@ -70,7 +79,7 @@ static void gather(const struct node *n, struct conn *c)
 	r->in_edge = s->in_edge;
 	r->out_max = s->out_max;
 	r->out_acked = s->out_acked;
-	r->tsval = s->tsval;
+	r->tsval = tsval_now(s);
 	r->peer_tsval = s->peer_tsval;
 	r->peer_window = s->peer_window;
 }

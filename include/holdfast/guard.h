@@ -45,7 +45,11 @@ struct guard_conf {
 	__u32 epoch;            /* of the ownership, for people who read the map */
 	__u32 embryo_rate;      /* GUARD_EVENT_EMBRYO events a second at most; 0: none */
 	__u32 slots;            /* elements of "guard_slots" */
-	__u32 pad[7];
+	__u32 pad0;
+	__u64 closed_until_ns; /* CLOCK_BOOTTIME; until then no connection begins: SYNs and SYN-ACKs
+				  are dropped, no slot is opened. The next owner would not know of
+				  it */
+	__u32 pad[4];
 };
 
 /* map "guard_addrs": HASH, struct hf_addr -> __u32 (1): the addresses that move (VIPs) */

@@ -431,8 +431,8 @@ def probe_rows():
                 slot=slot, want=dict(out_acked=off + 400, probed=0))
             row(f"T2 stranger's answer: before the window {what}", IN, c.up(seq=off + 99, ack=off + 500), "ACK_BEYOND",
                 slot=slot, want=dict(out_acked=off + 400, probed=0))
-            row(f"T2 stranger's answer: beyond the window {what}", IN, c.up(seq=off + 65636, ack=off + 500), "ACK_BEYOND",
-                slot=slot, want=dict(out_acked=off + 400, probed=0))
+            row(f"T2 stranger's answer: beyond any window {what}", IN,
+                c.up(seq=off + 65636 + (64 << 20), ack=off + 500), "ACK_BEYOND", slot=slot, want=dict(out_acked=off + 400, probed=0))
             row(f"T2 stranger's answer: a timestamp that we never sent {what}", IN,
                 c.up(seq=off + 100, ack=off + 500, ts=(PEER_TSVAL, TSVAL + 1)), "ACK_BEYOND", slot=slot, want=dict(probed=0))
             row(f"T2 peer has no such connection any more {what}", IN, c.up(seq=off + 100, flags="R"), "UNREADY", slot=slot,
