@@ -47,8 +47,9 @@ static json_t *last_takeover(const struct node *n)
 
 	if (!t->began_ns)
 		return json_null();
-	return json_pack("{s:i,s:i,s:i,s:i,s:I,s:I,s:I,s:I}", "records", t->records, "restored",
-			 t->restored, "ready", t->ready, "lost", t->lost, "announced_us",
+	return json_pack("{s:I,s:i,s:i,s:i,s:i,s:I,s:I,s:I,s:I}", "began_ns",
+			 (json_int_t)t->began_ns, "records", t->records, "restored", t->restored,
+			 "ready", t->ready, "lost", t->lost, "announced_us",
 			 us(t->began_ns, t->announced_ns), "restored_us",
 			 us(t->began_ns, t->restored_ns), "ready_us", us(t->began_ns, t->ready_ns),
 			 "restoring_us", (json_int_t)(t->restore_ns / 1000));

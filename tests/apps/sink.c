@@ -5,7 +5,8 @@
  *
  *   sink [-n INSTANCE] [-e] [-i MS] -a ADDRESS -p PORT
  *
- * Without -n nothing is guarded. -i MS: commits at most that often (0: with each read).
+ * Without -n nothing is guarded. -i MS (may be 0.25): commits at most that often (0: with each
+ * read).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,23 +33,23 @@ struct client {
 	int fd;
 	struct hf_conn *conn;
 	uint64_t received;
-	uint64_t committed_at_ms;
-	uint64_t ticket; /* answered when it is committed; 0: nothing to answer */
-	bool due;        /* received, not given to a commit yet */
+	uint64_t commit_ns; /* not before */
+	uint64_t ticket;    /* answered when it is committed; 0: nothing to answer */
+	bool due;           /* received, not given to a commit yet */
 };
 
 static struct hf *hf;
 static struct client clients[MAX];
 static bool echo;
-static int interval;
+static uint64_t interval_ns;
 static char block[BLOCK];
 
-static uint64_t now_ms(void)
+static uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static void drop(struct client *c)
@@ -69,7 +71,7 @@ static void answer(struct client *c)
 
 static void commit(struct client *c)
 {
-	uint64_t now = now_ms();
+	uint64_t now;
 
 	if (!c->conn) {
 		if (echo)
@@ -77,9 +79,12 @@ static void commit(struct client *c)
 		return;
 	}
 	c->due = true;
-	if (interval && now < c->committed_at_ms + interval)
-		return;
-	c->committed_at_ms = now;
+	if (interval_ns) {
+		now = now_ns();
+		if (now < c->commit_ns)
+			return;
+		c->commit_ns = now + interval_ns;
+	}
 	c->due = false;
 	if (hf_commit(c->conn, c->received, echo ? &c->ticket : NULL))
 		fprintf(stderr, "sink: %s\n", hf_error(hf));
@@ -150,6 +155,25 @@ static void add(int fd)
 		hf_set_data(c->conn, c);
 }
 
+/* Until the library, or a commit that waits for its time, needs a turn; NULL: for ever. */
+static struct timespec *patience(struct timespec *t)
+{
+	int ms = hf ? hf_timeout(hf) : -1;
+	uint64_t least = ms < 0 ? UINT64_MAX : (uint64_t)ms * 1000000, now = 0, left;
+
+	for (int i = 0; i < MAX; i++) {
+		if (clients[i].fd < 0 || !clients[i].due)
+			continue;
+		if (!now)
+			now = now_ns();
+		left = clients[i].commit_ns > now ? clients[i].commit_ns - now : 0;
+		if (left < least)
+			least = left;
+	}
+	*t = (struct timespec){(time_t)(least / 1000000000), (long)(least % 1000000000)};
+	return least == UINT64_MAX ? NULL : t;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct hf_ops ops = {
@@ -168,7 +192,7 @@ int main(int argc, char **argv)
 			echo = true;
 			break;
 		case 'i':
-			interval = atoi(optarg);
+			interval_ns = (uint64_t)(atof(optarg) * 1e6);
 			break;
 		case 'a':
 			if (inet_pton(AF_INET, optarg, &sa.sin_addr) != 1)
@@ -184,6 +208,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < MAX; i++)
 		clients[i].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_TIMERSLACK, 1000ul);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(listener, (struct sockaddr *)&sa, sizeof(sa))) {
@@ -197,23 +222,21 @@ int main(int argc, char **argv)
 	if (listen(listener, 64))
 		return 1;
 	for (;;) {
-		int n = 0, timeout = -1;
+		struct timespec left;
+		int n = 0;
 
 		p[n] = (struct pollfd){.fd = listener, .events = POLLIN};
 		which[n++] = -1;
 		if (hf) {
 			p[n] = (struct pollfd){.fd = hf_fd(hf), .events = POLLIN};
 			which[n++] = -1;
-			timeout = hf_timeout(hf);
 		}
 		for (int i = 0; i < MAX; i++)
 			if (clients[i].fd >= 0) {
 				p[n] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
 				which[n++] = i;
-				if (clients[i].due)
-					timeout = 1;
 			}
-		poll(p, n, timeout);
+		ppoll(p, (nfds_t)n, patience(&left), NULL);
 		if (p[0].revents)
 			add(accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
 		for (int i = 0; i < n; i++)
