@@ -174,8 +174,11 @@ static __always_inline void embryo_complete(struct guard_embryo *embryo, const s
 }
 
 /* Without the facts of its SYN a connection could never get a slot, and would not be guarded: the
- * peer will try again. */
-static __noinline int out_embryo(const struct segment *s, const struct guard_conf *conf, __u64 now)
+ * peer will try again. What the peer is told must be known beyond this machine: user space records
+ * the handshake and sends the answer (marked); where there are too many of them to be recorded, it
+ * leaves at once. */
+static __noinline int out_embryo(const struct segment *s, const struct guard_conf *conf,
+				 bool marked, __u64 now)
 {
 	struct guard_embryo *embryo = bpf_map_lookup_elem(&guard_embryos, &s->key);
 
@@ -187,9 +190,12 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 		bpf_map_delete_elem(&guard_embryos, &s->key);
 		return GUARD_REASON_UNKNOWN_OUT;
 	}
+	if (marked)
+		return GUARD_REASON_PASSED_OUT;
 	embryo_complete(embryo, s);
-	if (embryo_allowed(conf, now))
-		event_send(GUARD_EVENT_EMBRYO, ~0u, &embryo->facts, 0, now);
+	if (embryo_allowed(conf, now) &&
+	    !event_send(GUARD_EVENT_EMBRYO, ~0u, &embryo->facts, 0, now))
+		return GUARD_REASON_SYNACK_HELD;
 	return GUARD_REASON_PASSED_OUT;
 }
 
@@ -203,17 +209,17 @@ static __noinline bool out_refuses(const struct segment *s)
 
 /* From a guarded point, while the lease holds; no slot. */
 static __always_inline int out_unknown(const struct segment *s, const struct guard_conf *conf,
-				       __u64 now)
+				       bool marked, __u64 now)
 {
 	if ((s->flags & (HF_TCP_SYN | HF_TCP_ACK | HF_TCP_RST)) == (HF_TCP_SYN | HF_TCP_ACK))
-		return out_embryo(s, conf, now);
+		return out_embryo(s, conf, marked, now);
 	if (s->flags & HF_TCP_RST && (now < READ_ONCE(conf->unknown_until_ns) || out_refuses(s)))
 		return GUARD_REASON_UNKNOWN_OUT;
 	return OUTCOME_PASS;
 }
 
 static __always_inline int out_other(const struct segment *s, enum found found,
-				     const struct guard_conf *conf, __u64 now)
+				     const struct guard_conf *conf, bool marked, __u64 now)
 {
 	if (found == FOUND_NEIGHBOUR && addr_guarded(&s->about) && lease_over(conf, now))
 		return GUARD_REASON_FENCED_OUT;
@@ -226,7 +232,7 @@ static __always_inline int out_other(const struct segment *s, enum found found,
 	if (found == FOUND_FRAGMENT && s->p.frag == FRAG_FIRST && point_guarded(&s->key))
 		return GUARD_REASON_FRAGMENT;
 	if (found == FOUND_TCP && point_guarded(&s->key))
-		return out_unknown(s, conf, now);
+		return out_unknown(s, conf, marked, now);
 	return OUTCOME_PASS;
 }
 
@@ -248,7 +254,7 @@ static __always_inline int out_packet(ctx_t *ctx, struct segment *s, const struc
 			return lease_over(conf, now) ? GUARD_REASON_FENCED_OUT
 						     : out_slot(ctx, s, slot, now);
 	}
-	return out_other(s, found, conf, now);
+	return out_other(s, found, conf, ctx->mark == GUARD_MARK, now);
 }
 
 #endif

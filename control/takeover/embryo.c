@@ -10,7 +10,9 @@ struct entry {
 	uint32_t irs;
 	uint64_t id; /* 0: taken out */
 	uint64_t time_ms;
-	uint32_t next; /* in the chain: position + 1, 0 is the end */
+	uint64_t ticket;          /* of its record; 0: there is nothing to answer */
+	struct guard_facts facts; /* where there is */
+	uint32_t next;            /* in the chain: position + 1, 0 is the end */
 };
 
 struct embryos {
@@ -18,6 +20,7 @@ struct embryos {
 	uint32_t heads[EMBRYOS_MAX];
 	uint64_t head; /* oldest */
 	uint64_t tail;
+	uint64_t answer; /* before it everything is answered */
 };
 
 struct embryos *embryos_new(void)
@@ -70,6 +73,32 @@ void embryos_add(struct embryos *e, const struct guard_facts *f, uint64_t id, ui
 	*n = (struct entry){
 		.key = f->key, .irs = f->irs, .id = id, .time_ms = now_ms, .next = *head};
 	*head = (e->tail++ & (EMBRYOS_MAX - 1)) + 1;
+}
+
+void embryos_wait(struct embryos *e, const struct guard_facts *f, uint64_t ticket)
+{
+	struct entry *n = &e->ring[(e->tail - 1) & (EMBRYOS_MAX - 1)];
+
+	n->facts = *f;
+	n->ticket = ticket;
+}
+
+bool embryos_answer(struct embryos *e, uint64_t ticket, struct guard_facts *ret)
+{
+	if (e->answer < e->head)
+		e->answer = e->head;
+	while (e->answer != e->tail) {
+		const struct entry *n = &e->ring[e->answer & (EMBRYOS_MAX - 1)];
+
+		if (n->ticket > ticket)
+			return false;
+		e->answer++;
+		if (n->ticket && n->id) {
+			*ret = n->facts;
+			return true;
+		}
+	}
+	return false;
 }
 
 uint64_t embryos_take(struct embryos *e, const struct guard_facts *f)

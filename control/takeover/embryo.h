@@ -19,6 +19,10 @@ void embryos_free(struct embryos *e); /* NULL is allowed */
 /* Notes one; `ret_forgotten` is the record's id of one that had to go for it, 0 if none. */
 void embryos_add(struct embryos *e, const struct guard_facts *f, uint64_t id, uint64_t now_ms,
 		 uint64_t *ret_forgotten);
+/* The newest one is to be answered when that ticket is committed. */
+void embryos_wait(struct embryos *e, const struct guard_facts *f, uint64_t ticket);
+/* The next one, in the order of their tickets, that waits for `ticket` or an earlier one. */
+bool embryos_answer(struct embryos *e, uint64_t ticket, struct guard_facts *ret);
 /* Takes out the one of this handshake: its record's id, 0 if there is none. */
 uint64_t embryos_take(struct embryos *e, const struct guard_facts *f);
 /* Takes out one that is older than EMBRYO_LIFE_MS: its record's id, 0 if there is none. */

@@ -17,6 +17,7 @@
 
 #define HOP_LIMIT 64
 #define TS_BYTES  12 /* with two NOPs before it (RFC 7323 appendix A) */
+#define SYN_BYTES 20 /* of options in a SYN-ACK */
 #define BATCH     64 /* segments of one sendmmsg(2) */
 
 /* The segment as its sender sees it. */
@@ -116,9 +117,49 @@ static void put_timestamps(uint8_t out[static TS_BYTES], uint32_t tsval, uint32_
 	memcpy(out + 8, &tsecr, 4);
 }
 
+/* Returns how many bytes, a multiple of 4. */
+static size_t put_syn_options(uint8_t out[static SYN_BYTES], const struct segment *s)
+{
+	const struct guard_facts *f = s->facts;
+	const uint8_t scale[] = {TCPOPT_NOP, TCPOPT_WINDOW, TCPOLEN_WINDOW, f->our_wscale};
+	const uint8_t sack[] = {TCPOPT_SACK_PERMITTED, TCPOLEN_SACK_PERMITTED, TCPOPT_NOP,
+				TCPOPT_NOP};
+	const uint16_t mss = htons(f->our_mss);
+	size_t len = 4;
+
+	out[0] = TCPOPT_MAXSEG;
+	out[1] = TCPOLEN_MAXSEG;
+	memcpy(out + 2, &mss, sizeof(mss));
+	if (f->options & GUARD_TS) {
+		put_timestamps(out + len, s->tsval, s->tsecr);
+		if (f->options & GUARD_SACK) /* in the place of the NOPs */
+			memcpy(out + len, sack, 2);
+		len += TS_BYTES;
+	} else if (f->options & GUARD_SACK) {
+		memcpy(out + len, sack, sizeof(sack));
+		len += sizeof(sack);
+	}
+	if (f->options & GUARD_WSCALE) {
+		memcpy(out + len, scale, sizeof(scale));
+		len += sizeof(scale);
+	}
+	return len;
+}
+
+static size_t put_options(uint8_t out[static SYN_BYTES], const struct segment *s)
+{
+	if (s->synack)
+		return put_syn_options(out, s);
+	if (!(s->facts->options & GUARD_TS))
+		return 0;
+	put_timestamps(out, s->tsval, s->tsecr);
+	return TS_BYTES;
+}
+
 size_t segment_create(const struct segment *s, uint8_t out[static SEGMENT_MAX])
 {
-	const size_t options = s->facts->options & GUARD_TS ? TS_BYTES : 0;
+	uint8_t listed[SYN_BYTES];
+	const size_t options = put_options(listed, s);
 	const size_t tcp_len = sizeof(struct tcphdr) + options + !!s->octets;
 	const struct view v = view_of(s);
 	const size_t bytes = addr_bits(v.src) / 8;
@@ -132,12 +173,12 @@ size_t segment_create(const struct segment *s, uint8_t out[static SEGMENT_MAX])
 		.ack_seq = htonl(v.ack),
 		.doff = (sizeof(tcp) + options) / 4,
 		.ack = 1,
+		.syn = s->synack,
 		.fin = s->fin,
-		.window = htons(window_of(s, v.scale)),
+		.window = htons(window_of(s, s->synack ? 0 : v.scale)),
 	};
 
-	if (options)
-		put_timestamps(at + sizeof(tcp), s->tsval, s->tsecr);
+	memcpy(at + sizeof(tcp), listed, options);
 	if (s->octets)
 		at[sizeof(tcp) + options] = 0;
 	sum = sum_add(sum, addr_bytes(v.src), bytes);

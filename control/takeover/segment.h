@@ -22,6 +22,8 @@ struct segment {
 	uint32_t tsecr;
 	uint8_t octets; /* 0, or 1: one octet of payload (a probe), of value 0 */
 	bool fin;
+	bool synack; /* our answer to a SYN, with the options that were negotiated; `seq` is -1, and
+			the window is not scaled */
 	bool from_peer; /* as if the peer sent it: the ends, "in" and "out" above change places, and
 			   so do the window scales */
 };

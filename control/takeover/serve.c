@@ -21,7 +21,9 @@
 #include "control/takeover/restore.h"
 #include "control/takeover/segment.h"
 
-#define PUSH_BATCH    64
+#define PUSH_BATCH 64
+/* What a first flight needs and every kernel takes; the next segment tells more. */
+#define SYN_WINDOW    14600u
 #define ENDING_MS     10000u /* the peer may still send its FIN again */
 #define TSVAL_STALE   500    /* ms: less than what a new owner adds */
 #define REFRESH_BATCH 2000u  /* slots looked at in one tick */
@@ -138,6 +140,33 @@ static void push(struct node *n, const struct segment *list, size_t count)
 	segment_send(n->sender, list, count);
 }
 
+/* The peers may hear now that their connections have begun. */
+static void answer_embryos(struct node *n, uint64_t ticket)
+{
+	struct guard_facts facts[PUSH_BATCH];
+	struct segment list[PUSH_BATCH];
+	size_t count;
+
+	do {
+		for (count = 0; count < PUSH_BATCH; count++) {
+			struct guard_facts *f = &facts[count];
+
+			if (!embryos_answer(n->embryos, ticket, f))
+				break;
+			list[count] = (struct segment){
+				.facts = f,
+				.seq = -1ull,
+				.edge = SYN_WINDOW,
+				.tsval = f->tsval,
+				.tsecr = f->peer_tsval,
+				.synack = true,
+			};
+		}
+		if (count)
+			segment_send(n->sender, list, count);
+	} while (count == PUSH_BATCH);
+}
+
 void serve_committed(struct node *n, uint64_t ticket)
 {
 	struct segment list[PUSH_BATCH];
@@ -169,6 +198,7 @@ void serve_committed(struct node *n, uint64_t ticket)
 			app_committed(c->app, c->number, q.app_ticket);
 	}
 	push(n, list, count);
+	answer_embryos(n, ticket);
 }
 
 /* ---- the end of a connection --------------------------------------------- */
@@ -214,8 +244,11 @@ static void on_embryo(struct node *n, const struct guard_event *e)
 	if (store_put(n->store, &r, &ticket))
 		return;
 	embryos_add(n->embryos, &e->facts, r.id, clock_ms(), &forgotten);
+	embryos_wait(n->embryos, &e->facts, ticket);
 	if (forgotten)
 		store_delete(n->store, forgotten, &ticket);
+	if (n->opened)
+		answer_embryos(n, ~0ull);
 }
 
 void serve_name(struct node *n, struct conn *c, const struct guard_facts *f)

@@ -168,8 +168,9 @@ struct guard_slot {
 
 /* map "guard_events": RINGBUF */
 enum guard_event_type {
-	GUARD_EVENT_EMBRYO =
-		1, /* our SYN-ACK left: facts are complete (at most embryo_rate a second) */
+	/* Our SYN-ACK: the facts are complete. It was held: user space sends one when the facts are
+	 * known elsewhere. At most embryo_rate a second; what is more leaves unheld, untold. */
+	GUARD_EVENT_EMBRYO = 1,
 	GUARD_EVENT_OPENED = 2, /* a connection has its slot */
 	GUARD_EVENT_FRESH =
 		3, /* a segment for a FOREIGN embryo: a slot was taken, mode PROBING, in_commit
@@ -201,6 +202,7 @@ struct guard_event {
 	X(PROBED, "probed", "answers to probes taken")                                             \
 	X(ACK_LOWERED, "ack_lowered", "acknowledgements for what this node has not sent yet")      \
 	X(ACK_BEYOND, "ack_beyond", "acknowledgements for what was never sent, dropped")           \
+	X(SYNACK_HELD, "synack_held", "SYN-ACK held until its handshake is recorded")              \
 	X(SYN_FULL, "syn_full", "SYN refused: every slot is taken")                                \
 	X(OPENED, "opened", "connections that got a slot")                                         \
 	X(EVENTS_FULL, "events_full", "connection put off: the event ring is full")                \

@@ -299,6 +299,8 @@ static int take(struct client *c)
 	size_t n = c->len < end - c->consumed ? c->len : end - c->consumed;
 	int ret = write_body(c, c->buf, n);
 
+	if (!ret && n && c->consumed < end)
+		ret = commit(c, NULL);
 	if (ret)
 		return ret;
 	memmove(c->buf, c->buf + n, c->len - n);

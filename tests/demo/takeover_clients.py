@@ -491,7 +491,8 @@ class Load(threading.Thread):
         kind = self.kinds[self.turn % len(self.kinds)]
         self.turn += 1
         family = self.random.choice((4, 6))
-        if self.options:  # a client of another make now and then
+        # A client of another make now and then. A kernel looks at these again when the SYN-ACK comes.
+        if self.options and all(f.connected for f in self.by_fd.values()):
             for name in ("tcp_timestamps", "tcp_sack", "tcp_window_scaling"):
                 self.option(name, "0" if self.random.random() < 0.12 else "1")
         if kind == "download":

@@ -145,7 +145,7 @@ def handshake_rows():
                                  options=(1 if ts else 0) | (2 if sack else 0) | (4 if scale else 0),
                                  tsval=TSVAL if ts else 0, peer_tsval=PEER_TSVAL if ts else 0)
                     row(f"T1 SYN passes and takes no slot {what}", IN, c.syn(), "PASSED_IN")
-                    row(f"T1 SYN-ACK completes the facts {what}", OUT, c.synack(), "PASSED_OUT", cont=True,
+                    row(f"T1 SYN-ACK completes the facts {what}", OUT, c.synack(), "SYNACK_HELD", cont=True,
                         events=["EMBRYO"], facts=facts)
                     row(f"T1 ACK of the SYN-ACK opens a slot {what}", IN, c.up(), "PASSED_IN", cont=True,
                         events=["OPENED"], facts=facts,
@@ -158,7 +158,7 @@ def handshake_rows():
                         want=dict(in_next=100, in_acked=0))
         c = Conn(fam)
         row(f"T1 SYN before data comes with the ACK v{fam}", IN, c.syn(), "PASSED_IN")
-        row(f"T1 its SYN-ACK v{fam}", OUT, c.synack(), "PASSED_OUT", cont=True, events=["EMBRYO"])
+        row(f"T1 its SYN-ACK waits for its record v{fam}", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
         row(f"T1 SYN again after the SYN-ACK keeps the facts v{fam}", IN, c.syn(), "PASSED_IN", cont=True)
         row(f"T1 SYN of a stranger keeps the facts v{fam}", IN, c.syn(irs=IRS + 99), "PASSED_IN", cont=True)
         row(f"T1 ACK with a wrong number opens nothing v{fam}", IN, c.up(ack=1, n=9), None, cont=True)
@@ -189,7 +189,7 @@ def handshake_rows():
             cont=True, events=["PROBED"], want=dict(in_max=30, out_acked=0, probed=1, peer_window=500 << PEER_SCALE))
     c = Conn(4, irs=2**32 - 1, iss=2**32 - 1)
     row("T1 SYN with the highest number", IN, c.syn(), "PASSED_IN")
-    row("T1 its SYN-ACK, highest number too", OUT, c.synack(), "PASSED_OUT", cont=True, events=["EMBRYO"])
+    row("T1 its SYN-ACK, highest number too", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
     row("T1 numbers wrap at once", IN, c.up(n=10), "PASSED_IN", cont=True, events=["OPENED"],
         want=dict(in_max=10, out_acked=0))
 
@@ -432,7 +432,8 @@ def probe_rows():
             row(f"T2 stranger's answer: before the window {what}", IN, c.up(seq=off + 99, ack=off + 500), "ACK_BEYOND",
                 slot=slot, want=dict(out_acked=off + 400, probed=0))
             row(f"T2 stranger's answer: beyond any window {what}", IN,
-                c.up(seq=off + 65636 + (64 << 20), ack=off + 500), "ACK_BEYOND", slot=slot, want=dict(out_acked=off + 400, probed=0))
+                c.up(seq=off + 65636 + (64 << 20), ack=off + 500), "ACK_BEYOND", slot=slot,
+                want=dict(out_acked=off + 400, probed=0))
             row(f"T2 stranger's answer: a timestamp that we never sent {what}", IN,
                 c.up(seq=off + 100, ack=off + 500, ts=(PEER_TSVAL, TSVAL + 1)), "ACK_BEYOND", slot=slot, want=dict(probed=0))
             row(f"T2 peer has no such connection any more {what}", IN, c.up(seq=off + 100, flags="R"), "UNREADY", slot=slot,
