@@ -185,9 +185,8 @@ int ask_step(struct front *f, struct client *c)
 /* What the client has is read and thrown away; TCP does so without a copy. */
 static ssize_t discard(const struct front *f, struct client *c)
 {
-	bool tcp = f->server.sa.ss_family != AF_UNIX;
-	size_t most = tcp ? TURN_MAX : OUT_MAX;
-	ssize_t n = recv(c->far.fd, c->out, c->skip < most ? c->skip : most, tcp ? MSG_TRUNC : 0);
+	int flags = f->server.sa.ss_family != AF_UNIX ? MSG_TRUNC : 0;
+	ssize_t n = recv(c->far.fd, c->out, c->skip < OUT_MAX ? c->skip : OUT_MAX, flags);
 
 	if (n > 0)
 		c->skip -= n;

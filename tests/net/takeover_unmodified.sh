@@ -11,6 +11,10 @@ if ! command -v nginx >/dev/null; then
 fi
 ROUNDS=${ROUNDS:-4} # of random crashes
 declare -A NGINX FRONT
+fail() {
+	echo "FAIL $1: ${2:-}"
+	FAILED=$((FAILED + 1))
+}
 PID=0
 
 # ---- the two servers ---------------------------------------------------------
@@ -286,12 +290,11 @@ keepalive T2_requests_in_a_row_go_on middle 0.003
 
 # Many at once, and what dies is a matter of chance.
 chance() {
-	local name=T2_random_crashes at what i n pids before=$FAILED
+	local name=T2_random_crashes at what i n pids before=$FAILED any=(front nginx node)
 	for ((i = 0; i < ROUNDS; i++)); do
 		settled "$name" || return
 		at=$(owner)
-		what=(front nginx node)
-		what=${what[RANDOM % 3]}
+		what=${any[RANDOM % 3]}
 		pids=()
 		for n in 1 2 3 4 5 6 7 8; do
 			got "many$n" "$url/big" --limit-rate 12M -r $((n * 1000))-60000000
