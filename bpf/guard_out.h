@@ -72,6 +72,14 @@ static __always_inline bool out_stale(const struct segment *s, const struct guar
 	       (__s32)(slot->tsval - s->tsval) > STALE_MS;
 }
 
+/* Both ends have acknowledged each other's FIN: a RST, of a kernel that has forgotten the
+ * connection, would answer a repeat and tell nothing. */
+static __always_inline bool out_over(const struct guard_slot *slot)
+{
+	return READ_ONCE(slot->ended) & GUARD_ENDED_OUT_ACKED &&
+	       slot->in_next > READ_ONCE(slot->in_fin);
+}
+
 static __always_inline void out_note_data(struct guard_slot *slot, const struct segment *s,
 					  __u8 flags, __u64 now)
 {
@@ -136,6 +144,8 @@ static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard
 		return out_synack(s, slot);
 	if (unlikely(out_stale(s, slot)))
 		return GUARD_REASON_UNREADY;
+	if (unlikely(s->flags & HF_TCP_RST && out_over(slot)))
+		return GUARD_REASON_END_HELD;
 	if (unlikely(s->flags & (HF_TCP_FIN | HF_TCP_RST) && !ends)) {
 		slot->resets++;
 		if (s->flags & HF_TCP_RST)

@@ -21,6 +21,7 @@
 #include "control/takeover/announce.h"
 #include "control/takeover/embryo.h"
 #include "control/takeover/ids.h"
+#include "control/takeover/neighbour.h"
 #include "control/takeover/node.h"
 #include "control/takeover/point.h"
 #include "control/takeover/restore.h"
@@ -278,6 +279,8 @@ void takeover_begin(struct node *n)
 		log_error("%u connections cannot go on here: no slot or no memory for them; raise "
 			  "max-connections",
 			  b.failed);
+	if (neighbours_ask_again(n->netlink, n->ifindex))
+		log_debug("neighbours cannot be listed");
 	for (size_t i = 0; i < t->address_count; i++)
 		announce_send(n->announcer, n->ifindex, &t->addresses[i].addr);
 	n->last.announced_ns = node_now_ns();
