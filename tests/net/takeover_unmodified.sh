@@ -249,9 +249,9 @@ short T2_chunks_are_not_repeated "$url/packed" packed lost --limit-rate 10M -H '
 # Requests one after the other of one connection, until told to end: prints how many; fails if one is
 # answered wrong, or the connection ends.
 requests() { # PATH PAUSE
-	in_ns "$C" timeout 60 python3 - "$VIP" "$1" "$WORK/$A.root/$1" "$2" "$WORK/enough" <<-'END'
+	in_ns "$C" timeout 60 python3 - "$VIP" "$1" "$WORK/$A.root/$1" "$2" "$WORK/begun" "$WORK/enough" <<-'END'
 		import http.client, os, sys, time
-		vip, path, file, pause, enough = sys.argv[1:]
+		vip, path, file, pause, begun, enough = sys.argv[1:]
 		want = open(file, "rb").read()
 		c = http.client.HTTPConnection(vip, 80, timeout=30)
 		c.connect()
@@ -262,21 +262,24 @@ requests() { # PATH PAUSE
 		    if c.getresponse().read() != want:
 		        sys.exit("answer %d is wrong" % n)
 		    n += 1
+		    if n == 1:
+		        open(begun, "w").close()
 		    time.sleep(float(pause))
 		print(n)
 	END
 }
 keepalive() { # NAME PATH PAUSE
 	local name=$1 at before=$FAILED n i pid
-	rm -f "$WORK/enough"
+	rm -f "$WORK/begun" "$WORK/enough"
 	requests "$2" "$3" >"$WORK/requests" 2>"$WORK/requests.err" &
 	pid=$!
+	wait_for 10 test -e "$WORK/begun"
 	for ((i = 0; i < ROUNDS; i++)); do
 		settled "$name" || break
 		at=$(owner)
 		pause "0.0$((RANDOM % 90 + 10))"
 		die "$at" front
-		wait_for 5 is "$(other "$at")" owner || fail "$name" "nobody took over"
+		wait_for 5 is "$(other "$at")" owner || fail "$name" "nobody took over: $(hf "$at" takeover)"
 		back "$at" front
 	done
 	touch "$WORK/enough"
