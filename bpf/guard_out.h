@@ -111,8 +111,10 @@ static __always_inline void answer_read(struct answer *a, struct guard_slot *slo
 	/* a commit may lie behind by more than 32 bits can tell where the gate is open */
 	a->ack = offset_of(s->ack, slot->facts.irs + 1, larger(slot->in_next, commit));
 	a->edge = a->ack + ((__s64)s->window << (slot->facts.our_wscale & 15));
-	if (!marked && a->ack > (__s64)slot->in_next)
+	if (!marked && a->ack >= (__s64)slot->in_next) {
 		WRITE_ONCE(slot->in_next, a->ack);
+		WRITE_ONCE(slot->in_window, (__u32)(a->edge - a->ack));
+	}
 }
 
 static __always_inline int out_rewrite(ctx_t *ctx, const struct segment *s,

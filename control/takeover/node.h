@@ -121,6 +121,8 @@ void serve_put(struct node *n, struct conn *c);
 /* Now and then: records that could not be put, or whose connection has moved on; slots that are
  * over. */
 void serve_tick(struct node *n, uint64_t now_ms);
+/* Sends the acknowledgement, or tells the window, that is due and that our kernel does not send. */
+void serve_push(struct node *n, const struct conn *c);
 /* The slot of a connection that is over goes back; its record too. */
 void serve_finish(struct node *n, struct conn *c);
 /* Takes all that is guarded out of the data plane and tells the applications. */

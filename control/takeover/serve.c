@@ -111,13 +111,23 @@ void serve_put(struct node *n, struct conn *c)
 	c->dirty = store_put(n->store, &c->record, &q.ticket) || !commits_push(n->commits, &q);
 }
 
+/* What our kernel would take: more than the peer knows where the clamp had no room to say it. */
+static uint64_t edge_of(const struct guard_slot *s)
+{
+	uint64_t edge = s->in_next + s->in_window;
+
+	return edge > s->in_edge ? edge : s->in_edge;
+}
+
 /* An acknowledgement that the kernel wanted to send and the gate held: nobody sends it now but us.
  */
 static bool wants_push(const struct guard_slot *s)
 {
 	uint64_t ack = s->in_next < s->in_commit ? s->in_next : s->in_commit;
 
-	return s->mode == GUARD_ACTIVE && ack > s->in_acked;
+	if (s->mode != GUARD_ACTIVE)
+		return false;
+	return ack > s->in_acked || (ack == s->in_next && edge_of(s) > s->in_edge);
 }
 
 static void fill_push(const struct guard_slot *s, struct segment *g)
@@ -126,7 +136,7 @@ static void fill_push(const struct guard_slot *s, struct segment *g)
 		.facts = &s->facts,
 		.seq = s->out_max,
 		.ack = s->in_next < s->in_commit ? s->in_next : s->in_commit,
-		.edge = s->in_edge,
+		.edge = edge_of(s),
 		.tsval = s->tsval,
 		.tsecr = s->peer_tsval,
 	};
@@ -165,6 +175,17 @@ static void answer_embryos(struct node *n, uint64_t ticket)
 		if (count)
 			segment_send(n->sender, list, count);
 	} while (count == PUSH_BATCH);
+}
+
+void serve_push(struct node *n, const struct conn *c)
+{
+	const struct guard_slot *s = slot_of(n, c);
+	struct segment g;
+
+	if (!s || !wants_push(s))
+		return;
+	fill_push(s, &g);
+	push(n, &g, 1);
 }
 
 void serve_committed(struct node *n, uint64_t ticket)

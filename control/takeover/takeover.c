@@ -40,7 +40,10 @@
 #define UNKNOWN_NS 30000000000ull
 /* Above the last timestamp we know of: of what left after the record was written. */
 #define TS_AHEAD_MS 1000u
-#define DAY_MS      86400000u
+/* A kernel that gives no window opens it when something is read: of a restored connection there is
+ * nothing to read. */
+#define WINDOW_MIN 65535u
+#define DAY_MS     86400000u
 
 static uint32_t timestamp(const struct record *r)
 {
@@ -360,11 +363,12 @@ static int make(struct node *n, struct conn *c, char *why, size_t len)
 {
 	struct guard_slot *s = &n->slots[c->slot];
 	bool ended = c->record.flags & RECORD_PEER_ENDED;
+	uint64_t edge = s->in_commit + WINDOW_MIN;
 	struct restore_spec spec = {
 		.facts = &s->facts,
 		.in_next = s->in_commit - (ended ? 1 : 0),
 		.out_next = s->out_acked,
-		.in_edge = s->in_edge,
+		.in_edge = s->in_edge > edge ? s->in_edge : edge,
 		.tsval = s->tsval + 1,
 		.peer_tsval = s->peer_tsval,
 		.peer_window = s->peer_window,
@@ -388,6 +392,7 @@ void takeover_probed(struct node *n, struct conn *c)
 		return;
 	s = &n->slots[c->slot];
 	s->out_max = s->out_acked;
+	s->in_window = WINDOW_MIN;
 	if (make(n, c, why, sizeof(why))) {
 		give_up(n, c, why);
 		return;
@@ -589,6 +594,7 @@ static void go(struct node *n, struct conn *c)
 		__atomic_store_n(&s->mode, GUARD_ACTIVE, __ATOMIC_RELEASE);
 	}
 	wake(c);
+	serve_push(n, c);
 	serve_put(n, c); /* under this ownership's epoch, from this node */
 }
 

@@ -145,7 +145,7 @@ struct guard_slot {
 	__u32 tsval;    /* of the last segment out */
 	__u32 answered; /* value of `asked` when the last answer left */
 	__u32 resets;   /* FIN and RST held back */
-	__u32 pad3;
+	__u32 in_window; /* bytes that our kernel would take beyond in_next */
 	__u64 out_fin; /* `out_max` when our FIN left; 0: it has not */
 	/* ingress */
 	__u64 out_acked; /* the peer has acknowledged so much */

@@ -238,6 +238,7 @@ class Flow:
             if error:
                 return self.fail("connect: " + os.strerror(error))
             self.connected = True
+            self.load.connect_times.append((now - self.born, self.name))
             self.load.connections += 1
             self.progress_at = self.acked_at = now
             self.next(now)
@@ -413,6 +414,7 @@ class Load(threading.Thread):
         self.stopping = False
         self.problems = []
         self.failed = []
+        self.connect_times = []
         self.gaps = {}  # crash -> [(kind, (down, up))]
         self.lost = self.bytes_lost = self.bytes_corrupted = 0
         self.connections = self.finished = self.requests = self.acknowledged_checks = 0

@@ -184,6 +184,8 @@ class Engine:
             "bytes_corrupted": load.bytes_corrupted, "resets": load.resets, "paws": kernel["TcpExtPAWSEstab"],
             "acknowledged_checks": load.acknowledged_checks, "kernel": kernel,
             "gap_ms": quantiles(sorted(down + up)), "gap_down_ms": quantiles(down), "gap_up_ms": quantiles(up),
+            "slow_connects": sum(1 for t, _ in load.connect_times if t > 0.9),
+            "connect_max_ms": round(max((t for t, _ in load.connect_times), default=0) * 1000),
             "duration_s": round(time.monotonic() - self.began, 1), "problems": problems,
         }
 

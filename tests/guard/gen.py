@@ -127,7 +127,8 @@ def row(name, prog, before, reason, after=None, drop=None, slot=None, want=None,
         drop = reason not in (None, "PASSED_IN", "PASSED_OUT")
     rows.append(dict(
         name=name, prog=prog, reason="GUARD_REASON_" + reason if reason else "GUARD_REASON_COUNT",
-        verdict="TC_ACT_SHOT" if drop else "TC_ACT_UNSPEC", before=frame(before, tags),
+        verdict="TC_ACT_STOLEN" if reason == "SYNACK_HELD" else "TC_ACT_SHOT" if drop else "TC_ACT_UNSPEC",
+        before=frame(before, tags),
         after=frame(after, tags) if after is not None else None, slot=slot, want=want or {}, events=list(events),
         cont=cont, mark=mark, gso=gso, lease=lease, unknown=unknown, full=full, foreign=foreign, clamped=clamped,
         rate=rate, facts=facts))

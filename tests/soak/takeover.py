@@ -69,6 +69,9 @@ def report(record, args):
               record["crashes"], record["seed"], record["connections"], record["requests"], record["bytes"] / 1e9,
               record["connections_lost"], record["bytes_lost"], record["bytes_corrupted"], record["resets"],
               record["paws"], record["acknowledged_checks"], record["duration_s"]))
+    if record["slow_connects"]:
+        print("%d connections needed more than one SYN; the longest %.1f s" % (
+            record["slow_connects"], record["connect_max_ms"] / 1000))
     for p in record["problems"][:20]:
         print("problem: " + p)
 
