@@ -33,13 +33,22 @@ const char *loader_mode_name(enum loader_mode mode)
 	return NULL;
 }
 
+static void detach_link(const struct record *r)
+{
+	if (r->flag == RECORD_TCX)
+		tcx_detach(r);
+	else
+		xdp_detach(r);
+}
+
 static bool live(const struct place *p, struct record *r)
 {
-	if (r->prog != PROG_XDP_NIC)
+	if (r->flag == RECORD_FOUND || r->flag == RECORD_MADE)
 		return clsact_live(p, r);
-	if (xdp_live(r))
+	if (r->flag == RECORD_TCX ? tcx_live(r) : xdp_live(r))
 		return true;
-	xdp_detach(r); /* the record, and what the program knows of the interface */
+	/* the record, and what the XDP program knows of the interface */
+	detach_link(r);
 	return false;
 }
 
@@ -70,8 +79,8 @@ int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
 		if (list[i].ifindex != ifindex)
 			continue;
 		taken++;
-		if (list[i].prog == PROG_XDP_NIC) {
-			xdp_detach(&list[i]);
+		if (list[i].flag >= RECORD_TCX) {
+			detach_link(&list[i]);
 			continue;
 		}
 		made |= list[i].flag == RECORD_MADE;
@@ -80,6 +89,38 @@ int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
 	if (made && was_there)
 		clsact_remove(ifindex);
 	return taken;
+}
+
+int attach_tc(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
+	      struct loader_error *err)
+{
+	struct record hook = {.prog = prog, .ifindex = ifindex, .flag = RECORD_TCX};
+	char name[IF_NAMESIZE] = "?";
+	int tcx, ret;
+
+	ret = record_netns(&hook.netns);
+	if (ret < 0)
+		return error_set(err, ret, "cannot tell the network namespace: %s", strerror(-ret));
+	tcx = tcx_chosen(ifindex, err);
+	if (tcx < 0)
+		return tcx;
+	ret = clsact_free(p, &hook, err);
+	if (ret < 0)
+		return ret;
+	if (tcx_taken(p, &hook)) {
+		if_indextoname(ifindex, name);
+		return error_set(err, -EBUSY,
+				 "cannot attach to %s: %s of another instance works on this "
+				 "interface; detach it first",
+				 name, object_prog_name(prog));
+	}
+	if (tcx)
+		return tcx_attach(p, &hook, prog_fd, err);
+	ret = clsact_attach(p, &hook, prog_fd, err);
+	record_path(p, &hook, false, hook.path, sizeof(hook.path));
+	if (ret == 0)
+		tcx_detach(&hook);
+	return ret;
 }
 
 /* Frames redirected to a veth vanish unless its other end has an XDP program, too, and native XDP
@@ -166,7 +207,7 @@ int loader_attach(struct loader *l, uint32_t ifindex, enum loader_kind kind, enu
 	list = NULL;
 
 	for (size_t i = 0; i < count && ret == 0; i++)
-		ret = clsact_attach(&l->place, progs[i], l->prog_fd[progs[i]], ifindex, err);
+		ret = attach_tc(&l->place, progs[i], l->prog_fd[progs[i]], ifindex, err);
 	if (ret == 0 && kind == LOADER_NIC)
 		ret = use_xdp(l, ifindex, mode, &used, err);
 	if (ret < 0 && !before) {
@@ -275,8 +316,7 @@ int attach_replace_all(struct loader *l, struct loader_error *err)
 		if (r->prog >= PROG_COUNT)
 			continue;
 		if (r->prog != PROG_XDP_NIC)
-			ret = clsact_attach(&l->place, r->prog, l->prog_fd[r->prog], r->ifindex,
-					    err);
+			ret = attach_tc(&l->place, r->prog, l->prog_fd[r->prog], r->ifindex, err);
 		else if (l->prog_fd[PROG_XDP_NIC] >= 0)
 			ret = xdp_replace(r, l->prog_fd[PROG_XDP_NIC], err);
 		else

@@ -19,15 +19,18 @@ static struct bpf_tc_hook hook_of(enum loader_prog prog, uint32_t ifindex)
 	return (struct bpf_tc_hook){
 		.sz = sizeof(struct bpf_tc_hook),
 		.ifindex = (int)ifindex,
-		.attach_point = prog == PROG_TC_TUN_EGRESS || prog == PROG_GUARD_OUT
-					? BPF_TC_EGRESS
-					: BPF_TC_INGRESS,
+		.attach_point = prog_on_egress(prog) ? BPF_TC_EGRESS : BPF_TC_INGRESS,
 	};
 }
 
 static uint32_t priority_of(enum loader_prog prog)
 {
-	return prog >= PROG_GUARD_IN ? TC_PRIORITY_GUARD : TC_PRIORITY;
+	return prog_in_front(prog) ? TC_PRIORITY_GUARD : TC_PRIORITY;
+}
+
+static bool is_filter(const struct record *r)
+{
+	return r->flag == RECORD_FOUND || r->flag == RECORD_MADE;
 }
 
 /* Identifier of the program in our place, 0 if there is none. */
@@ -58,17 +61,16 @@ bool clsact_live(const struct place *p, struct record *r)
 	return true;
 }
 
-/* Finds the live record of a hook. The names of an unconfirmed change and of what it was to
- * replace may both be there; exactly one of them tells the truth. */
-static bool find(const struct place *p, enum loader_prog prog, uint32_t netns, uint32_t ifindex,
-		 struct record *ret)
+/* The names of an unconfirmed change and of what it was to replace may both be there; exactly one
+ * of them tells the truth. */
+bool clsact_find(const struct place *p, const struct record *hook, struct record *ret)
 {
 	struct record *list = NULL;
 	int n = record_list(p, &list);
 	bool found = false;
 
 	for (int i = 0; i < n; i++) {
-		if (list[i].prog != prog || list[i].netns != netns || list[i].ifindex != ifindex)
+		if (!is_filter(&list[i]) || !record_same_hook(&list[i], hook))
 			continue;
 		if (clsact_live(p, &list[i])) {
 			*ret = list[i];
@@ -104,39 +106,43 @@ static int taken(struct loader_error *err, enum loader_prog prog, uint32_t ifind
 	char name[IF_NAMESIZE] = "?";
 
 	if_indextoname(ifindex, name);
-	return error_set(
-		err, -EBUSY,
-		"cannot attach to %s: a filter that this instance did not put there has "
-		"our place (%s, priority %u, handle 0x%x): another instance works on this "
-		"interface; detach it first",
-		name, hook_of(prog, ifindex).attach_point == BPF_TC_EGRESS ? "egress" : "ingress",
-		priority_of(prog), TC_HANDLE);
+	return error_set(err, -EBUSY,
+			 "cannot attach to %s: a filter that this instance did not put there has "
+			 "our place (%s, priority %u, handle 0x%x): another instance works on this "
+			 "interface; detach it first",
+			 name, prog_on_egress(prog) ? "egress" : "ingress", priority_of(prog),
+			 TC_HANDLE);
 }
 
-int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
+int clsact_free(const struct place *p, const struct record *hook, struct loader_error *err)
+{
+	struct record ours;
+
+	if (!in_place(hook->prog, hook->ifindex) || clsact_find(p, hook, &ours))
+		return 0;
+	return taken(err, hook->prog, hook->ifindex);
+}
+
+int clsact_attach(const struct place *p, const struct record *at, int prog_fd,
 		  struct loader_error *err)
 {
+	const enum loader_prog prog = at->prog;
+	const uint32_t ifindex = at->ifindex;
 	struct bpf_tc_hook hook = hook_of(prog, ifindex);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = priority_of(prog),
 		    .prog_fd = prog_fd);
-	struct record r = {.prog = prog, .ifindex = ifindex, .flag = RECORD_FOUND};
+	struct record r = *at;
 	char path[sizeof(r.path)], fresh[sizeof(r.path)];
 	struct record old;
-	bool made, ours;
+	const bool ours = clsact_find(p, at, &old);
+	bool made;
 	int ret;
 
-	ret = record_netns(&r.netns);
-	if (ret < 0)
-		return error_set(err, ret, "cannot tell the network namespace: %s", strerror(-ret));
-	ours = find(p, prog, r.netns, ifindex, &old);
-	if (!ours && in_place(prog, ifindex))
-		return taken(err, prog, ifindex);
 	ret = bpf_tc_hook_create(&hook);
 	if (ret < 0 && ret != -EEXIST)
 		return complain(err, ret, "make the clsact qdisc", ifindex);
 	made = ret == 0;
-	if (made || (ours && old.flag == RECORD_MADE))
-		r.flag = RECORD_MADE;
+	r.flag = made || (ours && old.flag == RECORD_MADE) ? RECORD_MADE : RECORD_FOUND;
 
 	/* The name comes first: what is attached without one would never be taken away. */
 	record_path(p, &r, true, fresh, sizeof(fresh));
@@ -232,4 +238,30 @@ void clsact_remove(uint32_t ifindex)
 	if (!filters_left(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) &&
 	    !filters_left(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)))
 		bpf_tc_hook_destroy(&hook);
+}
+
+void clsact_yield(const struct place *p, const struct record *r)
+{
+	struct record *list = NULL;
+	bool left = false;
+	int n;
+
+	clsact_detach(r);
+	if (r->flag != RECORD_MADE)
+		return;
+	/* whoever of ours is the last one there has to know that the qdisc is ours */
+	n = record_list(p, &list);
+	for (int i = 0; i < n && !left; i++) {
+		struct record heir = list[i];
+		char path[sizeof(heir.path)];
+
+		if (!is_filter(&heir) || heir.netns != r->netns || heir.ifindex != r->ifindex)
+			continue;
+		heir.flag = RECORD_MADE;
+		record_path(p, &heir, heir.fresh, path, sizeof(path));
+		left = rename(heir.path, path) == 0;
+	}
+	free(list);
+	if (!left)
+		clsact_remove(r->ifindex);
 }

@@ -271,8 +271,8 @@ static int replace_attached(struct guard *g, struct loader_error *err)
 		ret = error_set(err, n, "cannot read %s: %s", g->place.links, strerror(-n));
 	for (int i = 0; i < n && ret == 0; i++)
 		if (list[i].prog >= PROG_GUARD_IN)
-			ret = clsact_attach(&g->place, list[i].prog, prog_fd(g, list[i].prog),
-					    list[i].ifindex, err);
+			ret = attach_tc(&g->place, list[i].prog, prog_fd(g, list[i].prog),
+					list[i].ifindex, err);
 	error_unlisten();
 	free(list);
 	return ret;
@@ -442,7 +442,7 @@ int guard_attach(struct guard *g, uint32_t ifindex, struct loader_error *err)
 	free(list);
 	list = NULL;
 	for (size_t i = 0; i < GUARD_PROG_COUNT && ret == 0; i++)
-		ret = clsact_attach(&g->place, progs[i], prog_fd(g, progs[i]), ifindex, err);
+		ret = attach_tc(&g->place, progs[i], prog_fd(g, progs[i]), ifindex, err);
 	if (ret < 0 && !before) {
 		n = attach_list(&g->place, &list);
 		attach_detach_one(list, n, ifindex);

@@ -42,6 +42,16 @@ const char *object_prog_name(enum loader_prog prog)
 	return names[prog];
 }
 
+bool prog_on_egress(enum loader_prog prog)
+{
+	return prog == PROG_TC_TUN_EGRESS || prog == PROG_GUARD_OUT;
+}
+
+bool prog_in_front(enum loader_prog prog)
+{
+	return prog >= PROG_GUARD_IN;
+}
+
 int object_privileges(struct loader_error *err)
 {
 	bool all, bpf, net;

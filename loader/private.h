@@ -10,12 +10,15 @@
 
 struct bpf_object_open_opts;
 
-/* Our filters' place on an interface. Another filter of the same interface may
- * come before or after; one that is in exactly this place and not ours is left
+/* Our filters' place on an interface where the kernel has no tcx. Another filter of the same
+ * interface may come before or after; one that is in exactly this place and not ours is left
  * alone. The guard is in front: what it fences in or out nothing of ours may see. */
 #define TC_PRIORITY       46u
 #define TC_PRIORITY_GUARD 45u
 #define TC_HANDLE         0x4846u
+
+/* Environment: "clsact" or "tcx" instead of the choice by what the kernel has. */
+#define TC_WISH "HOLDFAST_TC"
 
 enum loader_prog {
 	PROG_TC_NIC_INGRESS,
@@ -118,6 +121,9 @@ int object_load(const struct object_options *options, int map_fd[static LOADER_M
  * it. */
 int object_take_ports(void);
 const char *object_prog_name(enum loader_prog prog);
+/* Is its hook egress? Ingress else. Does it come before our others on its hook? */
+bool prog_on_egress(enum loader_prog prog);
+bool prog_in_front(enum loader_prog prog);
 /* What a load needs beside the skeleton, and the sentence for one that failed with `code`. The
  * caller frees opts->kernel_log_buf. -ENOMEM. */
 int object_log_make(struct bpf_object_open_opts *opts, struct loader_error *err);
@@ -133,8 +139,9 @@ struct record {
 	uint32_t netns; /* inode of the network namespace */
 	uint32_t ifindex;
 	enum record_flag {
-		RECORD_FOUND,   /* tc: clsact was there before */
-		RECORD_MADE,    /* tc: we made clsact */
+		RECORD_FOUND,   /* filter on clsact, which was there before */
+		RECORD_MADE,    /* filter on clsact, which we made */
+		RECORD_TCX,     /* tcx link */
 		RECORD_NATIVE,  /* XDP link */
 		RECORD_GENERIC, /* XDP link */
 	} flag;
@@ -146,20 +153,40 @@ int record_netns(uint32_t *ret);
 void record_path(const struct place *p, const struct record *r, bool fresh, char *path, size_t n);
 /* Reads the folder; the caller frees *ret. Returns the number. */
 int record_list(const struct place *p, struct record **ret);
+bool record_same_hook(const struct record *a, const struct record *b);
 /* Identifier of a pinned program, 0 if there is none. */
 uint32_t record_prog_id(const char *path);
 
-/* ---- clsact.c: the tc side ---- */
+/* ---- clsact.c: filters on the clsact qdisc. `hook`: the program, namespace and interface of a
+ * record that need not be there ---- */
 
-/* Attaches or replaces ours; `ret_changed` tells whether it was there before. */
-int clsact_attach(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
+/* Attaches or replaces ours. */
+int clsact_attach(const struct place *p, const struct record *hook, int prog_fd,
 		  struct loader_error *err);
+/* -EBUSY: in our place is a filter that is not this instance's. */
+int clsact_free(const struct place *p, const struct record *hook, struct loader_error *err);
+/* Finds the record of a filter that is there. Settles unconfirmed ones. */
+bool clsact_find(const struct place *p, const struct record *hook, struct record *ret);
 /* Takes ours away; true if it was there. */
 bool clsact_detach(const struct record *r);
+/* The same, and the qdisc if we made it and nothing is left on it. */
+void clsact_yield(const struct place *p, const struct record *r);
 /* True if the filter that `r` speaks of is there. Settles an unconfirmed record. */
 bool clsact_live(const struct place *p, struct record *r);
 /* Removes the qdisc unless a filter of somebody is left on it. */
 void clsact_remove(uint32_t ifindex);
+
+/* ---- tcx.c: links on the tcx hooks ---- */
+
+/* 1: tc programs go on tcx here, 0: on clsact. -EINVAL, -ENOTSUP: TC_WISH cannot be met. */
+int tcx_chosen(uint32_t ifindex, struct loader_error *err);
+/* Attaches ours or replaces it; a filter of ours on clsact makes way. */
+int tcx_attach(const struct place *p, const struct record *hook, int prog_fd,
+	       struct loader_error *err);
+/* Does another instance under the same pin root have a link of this program there? */
+bool tcx_taken(const struct place *p, const struct record *hook);
+void tcx_detach(const struct record *r);
+bool tcx_live(const struct record *r);
 
 /* ---- xdp.c ---- */
 
@@ -171,6 +198,10 @@ bool xdp_live(const struct record *r);
 
 /* ---- attach.c ---- */
 
+/* Puts a tc program on its hook of an interface, or in the place of ours that is there: on tcx if
+ * the kernel has it, else on clsact. -EBUSY: another instance's is there. */
+int attach_tc(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
+	      struct loader_error *err);
 /* Live records of this network namespace; the caller frees *ret. Their number. Between
  * error_listen() and error_unlisten(), as the next two. */
 int attach_list(const struct place *p, struct record **ret);

@@ -5,9 +5,9 @@
  *
  *   links/PROGRAM-NETNS-IFINDEX-FLAG
  *
- * For tc the pin is the program that was attached: the filter is ours if it
- * runs that very program. For XDP it is the bpf_link itself. A name that ends in
- * "-new" belongs to a change that may not have come to its end.
+ * For XDP and tcx the pin is the bpf_link itself. For clsact it is the program
+ * that was attached: the filter is ours if it runs that very program, and a name
+ * that ends in "-new" belongs to a change that may not have come to its end.
  */
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -21,10 +21,8 @@
 #include "loader/private.h"
 
 static const char *const flags[] = {
-	[RECORD_FOUND] = "found",
-	[RECORD_MADE] = "made",
-	[RECORD_NATIVE] = "native",
-	[RECORD_GENERIC] = "generic",
+	[RECORD_FOUND] = "found",   [RECORD_MADE] = "made",       [RECORD_TCX] = "tcx",
+	[RECORD_NATIVE] = "native", [RECORD_GENERIC] = "generic",
 };
 
 int record_netns(uint32_t *ret)
@@ -99,6 +97,11 @@ int record_list(const struct place *p, struct record **ret)
 	closedir(d);
 	*ret = list;
 	return n;
+}
+
+bool record_same_hook(const struct record *a, const struct record *b)
+{
+	return a->prog == b->prog && a->netns == b->netns && a->ifindex == b->ifindex;
 }
 
 uint32_t record_prog_id(const char *path)

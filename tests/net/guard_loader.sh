@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # The guard's loader against a real kernel: tables, pins, attachments; and that no moment of it
-# leaves an address unguarded.
+# leaves an address unguarded. On tcx where the kernel has it, and on clsact.
 #
 #   namespace hfg-PID:   a0 10.50.0.1 ──veth── a1 10.50.0.2   namespace hfg-PID-b
 #                           10.50.0.9, the address that moves
@@ -58,13 +58,34 @@ ip -n "$ns-b" link set a1 up
 one() { out=$(in_ns "$tool" one "$root" "$@" 2>&1); }
 said() { [[ $out == *"$1"* ]] || { echo "   said: $out"; return 1; }; }
 filters() { in_ns tc filter show dev a0 "$1" 2>/dev/null; }
-ours() { filters "$1" | grep -q 'pref 45 .*handle 0x4846'; }
+filter_ours() { filters "$1" | grep -q 'pref 45 .*handle 0x4846'; }
+filter_id() { filters "$1" | sed -nE 's/.*pref 45 .*handle 0x4846 .* id ([0-9]+) .*/\1/p'; }
+hook() { in_ns "$other" - "$root" hook a0 "$1"; }
+# of the first one there
+link_id() { hook "$1" | sed -nE '1s/ guard_(in|out)$//p'; }
+link_ours() { [ -n "$(link_id "$1")" ]; }
+ours() { if [ $way = tcx ]; then link_ours "$1" && ! filter_ours "$1"; else filter_ours "$1"; fi; }
+prog_id() { if [ $way = tcx ]; then link_id "$1"; else filter_id "$1"; fi; }
 both() { ours ingress && ours egress; }
-none() { ! ours ingress && ! ours egress; }
+none() { ! filter_ours ingress && ! filter_ours egress && ! hook ingress 2>/dev/null | grep guard_in &&
+	! hook egress 2>/dev/null | grep guard_out; }
+# is the program of the other loader there, and behind ours?
+nic_ours() {
+	if [ $way = tcx ]; then
+		hook ingress | sed -n '$p' | grep -q ' tc_nic_ingress$'
+	else
+		filters ingress | grep -q 'pref 46 '
+	fi
+}
 clsact() { in_ns tc qdisc show dev a0 | grep -q clsact; }
-prog_id() { filters "$1" | sed -nE 's/.*pref 45 .*handle 0x4846 .* id ([0-9]+) .*/\1/p'; }
 map_id() { bpftool -j map show pinned "$base/maps/$1" | jq .id; }
 answers() { in_b ping -q -c 1 -W 0.3 "$1" >/dev/null; }
+# A command as if the kernel had the other kind alone.
+other_way() {
+	local way
+	way=$([ "${HOLDFAST_TC:-tcx}" = tcx ] && echo clsact || echo tcx)
+	HOLDFAST_TC=$way "$@"
+}
 # Waits for a condition, 5 s at most.
 wait_for() {
 	local end=$((SECONDS + 5))
@@ -141,6 +162,8 @@ stays_fenced() {
 	while [ $((n++)) -lt 5 ]; do
 		one open 64 clear attach a0 && one open 100 && said "open 100" || return 1
 		one open 64 only $vip show && said "lease 0 connections 0 addresses 1" || return 1
+		# nor when it moves over and back
+		[ $tcx = 0 ] || { other_way one open 64 && other_way both; } || return 1
 	done
 	kill -INT "$pinger"
 	wait "$pinger"
@@ -180,15 +203,17 @@ leaves_other_filters() {
 }
 
 leaves_our_place_if_taken() {
-	in_ns tc qdisc add dev a0 clsact
-	in_ns tc filter add dev a0 ingress prio 45 handle 0x4846 bpf da bytecode "$pass" || return 1
-	one open 64 attach a0 && return 1
-	said "attach EBUSY" && said "priority 45" || return 1
-	# neither the half that would have gone
-	! ours egress && filters ingress | grep -q 'pref 45 ' || return 1
-	one open 64 detach a0 && return 1
-	one open 64 remove && filters ingress | grep -q 'pref 45 ' || return 1
-	in_ns tc qdisc del dev a0 clsact
+	if [ $way = clsact ]; then
+		in_ns tc qdisc add dev a0 clsact
+		in_ns tc filter add dev a0 ingress prio 45 handle 0x4846 bpf da bytecode "$pass" || return 1
+		one open 64 attach a0 && return 1
+		said "attach EBUSY" && said "priority 45" || return 1
+		# neither the half that would have gone
+		! ours egress && filters ingress | grep -q 'pref 45 ' || return 1
+		one open 64 detach a0 && return 1
+		one open 64 remove && filters ingress | grep -q 'pref 45 ' || return 1
+		in_ns tc qdisc del dev a0 clsact
+	fi
 	# two guards on one interface
 	one open 64 attach a0 || return 1
 	out=$(in_ns "$tool" two "$root" open 64 attach a0 2>&1) && return 1
@@ -202,15 +227,16 @@ leaves_our_place_if_taken() {
 stands_beside_the_others() {
 	one open 64 attach a0 || return 1
 	in_ns "$other" one "$root" own attach a0 nic tc >/dev/null || return 1
-	both && filters ingress | grep -q 'pref 46 ' || return 1
+	both && nic_ours || return 1
 	one open 64 remove || return 1
-	none && filters ingress | grep -q 'pref 46 ' && [ -e "$root/v1/one/maps/meta" ] || return 1
-	one open 64 attach a0 || return 1
+	none && nic_ours && [ -e "$root/v1/one/maps/meta" ] || return 1
+	# in front, though it came later
+	one open 64 attach a0 && both && nic_ours || return 1
 	in_ns "$other" one "$root" adopt remove >/dev/null || return 1
-	both && ! filters ingress | grep -q 'pref 46 ' && [ ! -e "$root/v1" ] || return 1
+	both && ! nic_ours && [ ! -e "$root/v1" ] || return 1
 	one open 64 show remove && [ ! -e "$root" ] || return 1
 	# the one that made clsact went first, so nobody has taken it away
-	in_ns tc qdisc del dev a0 clsact
+	[ $way = tcx ] || in_ns tc qdisc del dev a0 clsact
 }
 
 outlives_its_opener() {
@@ -257,9 +283,11 @@ refuses_other_layout() {
 settles_what_a_crash_left() {
 	local pin
 	one open 64 attach a0 connect 5 || return 1
-	pin=$(echo "$base"/links/guard_out-*)
-	mv "$pin" "$pin-new" || return 1
-	one open 64 && [ -e "$pin" ] && [ ! -e "$pin-new" ] && both || return 1
+	if [ $way = clsact ]; then
+		pin=$(echo "$base"/links/guard_out-*)
+		mv "$pin" "$pin-new" || return 1
+		one open 64 && [ -e "$pin" ] && [ ! -e "$pin-new" ] && both || return 1
+	fi
 	# in the middle of pinning: what is attached is replaced all the same
 	rm "$base/maps/guard_conf"
 	one open 64 show && said "connections 0" && both || return 1
@@ -289,21 +317,40 @@ refuses_without_privileges() {
 	said "open EPERM" && said "CAP_BPF" && said "CAP_NET_ADMIN"
 }
 
+tests="makes_and_pins keeps_tables adopts stays_fenced another_size_makes_new_tables
+	leaves_other_filters leaves_our_place_if_taken stands_beside_the_others outlives_its_opener
+	refuses_other_layout settles_what_a_crash_left stays_in_its_namespace mounts_a_bpffs
+	refuses_without_privileges"
+
 failed=0
-for t in makes_and_pins keeps_tables adopts stays_fenced another_size_makes_new_tables \
-	leaves_other_filters leaves_our_place_if_taken stands_beside_the_others outlives_its_opener \
-	refuses_other_layout settles_what_a_crash_left stays_in_its_namespace mounts_a_bpffs \
-	refuses_without_privileges; do
-	if $t; then
-		echo "PASS guard_loader_$t"
-	else
-		echo "FAIL guard_loader_$t (last said: $out)"
+run() {
+	for t in "$@"; do
+		if $t; then
+			echo "PASS guard_loader_$t ($way)"
+			continue
+		fi
+		echo "FAIL guard_loader_$t ($way; last said: $out)"
 		failed=1
 		[ -z "$held" ] || kill_it
 		[ -z "$pinger" ] || { kill "$pinger"; pinger=; }
 		in_ns "$tool" one "$root" purge >/dev/null 2>&1
 		in_ns "$tool" two "$root" purge >/dev/null 2>&1
 		in_ns tc qdisc del dev a0 clsact 2>/dev/null
-	fi
-done
+	done
+}
+
+unset HOLDFAST_TC
+if hook ingress >/dev/null; then
+	tcx=1 way=tcx
+	run $tests
+	way=clsact
+	export HOLDFAST_TC=clsact
+	run $tests
+else
+	tcx=0 way=clsact
+	for t in $tests; do
+		echo "SKIP guard_loader_$t (tcx): this kernel has none"
+	done
+	run $tests
+fi
 exit $failed

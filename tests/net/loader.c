@@ -7,9 +7,12 @@
  *   own | guest | adopt            loader_open()
  *   attach IFNAME nic|tun MODE     prints the mode in use
  *   detach IFNAME                  list, sweep, reasons, route N, hold, remove, purge
+ *   hook IFNAME ingress|egress     prints identifier and name of every program on a tcx hook, in
+ *                                  their order
  *
  * What fails prints the name of the errno and the sentence, and ends it with 1.
  */
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -36,6 +39,27 @@ static enum loader_mode mode_of(const char *name)
 	while (m < LOADER_MODE_GENERIC && strcmp(name, loader_mode_name(m)) != 0)
 		m++;
 	return m;
+}
+
+/* Asks the kernel, whatever the loader says. */
+static int show_hook(const char *ifname, bool egress)
+{
+	const enum bpf_attach_type type = egress ? 47 : 46; /* BPF_TCX_EGRESS, BPF_TCX_INGRESS */
+	__u32 id[64], n = 64, flags;
+
+	if (bpf_prog_query((int)if_nametoindex(ifname), type, 0, &flags, id, &n) < 0)
+		return -errno;
+	for (__u32 i = 0; i < n; i++) {
+		struct bpf_prog_info info = {0};
+		__u32 len = sizeof(info);
+		int fd = bpf_prog_get_fd_by_id(id[i]);
+
+		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+			return -errno;
+		close(fd);
+		printf("%u %s\n", id[i], info.name);
+	}
+	return 0;
 }
 
 static int run(const char *name, const char *root, char **word)
@@ -69,6 +93,9 @@ static int run(const char *name, const char *root, char **word)
 			word += 3;
 		} else if (!strcmp(w, "detach")) {
 			ret = loader_detach(l, if_nametoindex(*++word), &err);
+		} else if (!strcmp(w, "hook")) {
+			ret = show_hook(word[1], !strcmp(word[2], "egress"));
+			word += 2;
 		} else if (!strcmp(w, "list")) {
 			int n = loader_attachments(l, list, 16);
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# The loader against a real kernel: what it attaches, and above all what it leaves alone.
+# The loader against a real kernel: what it attaches, and above all what it leaves alone; on tcx
+# where the kernel has it, and on clsact.
 #
 #   namespace hfl-PID:   a0 ──veth── a1
 #
@@ -44,13 +45,29 @@ in_ns ip link set a1 up
 
 # Runs the tool; $out has what it said.
 one() { out=$(in_ns "$tool" one "$root" "$@" 2>&1); }
+two() { out=$(in_ns "$tool" two "$root" "$@" 2>&1); }
 said() { [[ $out == *"$1"* ]] || { echo "   said: $out"; return 1; }; }
 filters() { in_ns tc filter show dev "$1" "$2" 2>/dev/null; }
-ours() { filters "$1" "$2" | grep -q 'pref 46 .*handle 0x4846'; }
+filter_ours() { filters "$1" "$2" | grep -q 'pref 46 .*handle 0x4846'; }
+filter_id() { filters "$1" "$2" | sed -nE 's/.*handle 0x4846 .* id ([0-9]+) .*/\1/p'; }
 clsact() { in_ns tc qdisc show dev "$1" | grep -q clsact; }
-prog_id() { filters "$1" "$2" | sed -nE 's/.*handle 0x4846 .* id ([0-9]+) .*/\1/p'; }
+hook() { in_ns "$tool" - "$root" hook "$1" "$2"; }
+link_id() { hook "$1" "$2" | sed -nE 's/ tc_(nic|tun)_(in|e)gress$//p'; }
+link_ours() { [ -n "$(link_id "$1" "$2")" ]; }
+ours() { if [ $way = tcx ]; then link_ours "$@" && ! filter_ours "$@"; else filter_ours "$@"; fi; }
+prog_id() { if [ $way = tcx ]; then link_id "$@"; else filter_id "$@"; fi; }
+# nothing of ours, of either kind
+none() { ! clsact "$1" && ! link_ours "$1" ingress && ! link_ours "$1" egress; }
+# the clsact qdisc is there if we need one
+clsact_if_needed() { if [ $way = tcx ]; then ! clsact "$1"; else clsact "$1"; fi; }
 map_id() { bpftool -j map show pinned "$base/maps/$1" | jq .id; }
 xdp_on() { in_ns ip -d link show "$1" | grep -q 'prog/xdp'; }
+# A command as if the kernel had the other kind alone.
+other_way() {
+	local way
+	way=$([ "${HOLDFAST_TC:-tcx}" = tcx ] && echo clsact || echo tcx)
+	HOLDFAST_TC=$way "$@"
+}
 # Waits for a condition, 5 s at most.
 wait_for() {
 	local end=$((SECONDS + 5))
@@ -85,8 +102,9 @@ makes_and_pins() {
 removes_everything() {
 	one own attach a0 nic tc attach a1 tun tc || return 1
 	ours a0 ingress && ours a1 egress && ours a1 ingress || return 1
+	clsact_if_needed a0 && clsact_if_needed a1 || return 1
 	one adopt remove || return 1
-	! clsact a0 && ! clsact a1 && [ ! -e "$root" ] &&
+	none a0 && none a1 && [ ! -e "$root" ] &&
 		! compgen -G "/run/holdfast/sys-fs-bpf-$ns:one.*" >/dev/null
 }
 
@@ -94,6 +112,7 @@ leaves_other_filters() {
 	in_ns tc qdisc add dev a1 clsact
 	in_ns tc filter add dev a1 egress prio 46 handle 7 bpf da bytecode "$pass" || return 1
 	one own attach a0 nic tc || return 1
+	[ $way = clsact ] || in_ns tc qdisc add dev a0 clsact || return 1
 	in_ns tc filter add dev a0 ingress prio 10 protocol ip bpf da bytecode "$pass" || return 1
 	one guest detach a0 || return 1
 	! ours a0 ingress && clsact a0 && filters a0 ingress | grep -q 'pref 10 ' || return 1
@@ -113,14 +132,23 @@ leaves_our_place_if_taken() {
 	local id
 	one own attach a0 nic tc || return 1
 	id=$(prog_id a0 ingress)
-	out=$(in_ns "$tool" two "$root" own attach a0 nic tc 2>&1) && return 1
+	two own attach a0 nic tc && return 1
 	said "attach EBUSY" || return 1
-	out=$(in_ns "$tool" two "$root" adopt detach a0 2>&1) && return 1
-	in_ns "$tool" two "$root" adopt remove >/dev/null || return 1
+	two adopt detach a0 && return 1
+	two adopt remove || return 1
 	[ -n "$id" ] && [ "$(prog_id a0 ingress)" = "$id" ] || return 1
-	# somebody else puts something into our place: not ours any more
-	in_ns tc filter del dev a0 ingress prio 46
-	one guest list && [ -z "$(grep a0 <<<"$out")" ] || return 1
+	one guest remove && none a0 || return 1
+}
+
+# somebody else takes ours away, or puts something into our place: not ours any more
+notices_what_went() {
+	one own attach a0 nic tc || return 1
+	if [ $way = tcx ]; then
+		bpftool link detach pinned "$base"/links/tc_nic_ingress-*-tcx || return 1
+	else
+		in_ns tc filter del dev a0 ingress prio 46
+	fi
+	one guest list && [ -z "$(grep a0 <<<"$out")" ] && [ -z "$(ls "$base/links")" ] || return 1
 	one guest remove
 	in_ns tc qdisc del dev a0 clsact 2>/dev/null
 	true
@@ -132,7 +160,7 @@ leaves_other_xdp() {
 	in_ns bpftool net attach xdp pinned "$root-other" dev a0 || return 1
 	rm -f "$root-other"
 	one own attach a0 nic xdp && return 1
-	said "attach EBUSY" && ! ours a0 ingress && ! clsact a0 || return 1
+	said "attach EBUSY" && none a0 || return 1
 	one own attach a0 nic auto && said "attached a0 tc" || return 1
 	one adopt remove || return 1
 	xdp_on a0 || return 1
@@ -149,9 +177,10 @@ xdp_modes() {
 	one guest attach a0 nic tc list && said "a0 nic tc" || return 1
 	! xdp_on a0 && ours a0 ingress || return 1
 	one guest attach a0 nic auto && said "attached a0 tc" || return 1
-	one guest remove && ! xdp_on a0 && ! clsact a0
+	one guest remove && ! xdp_on a0 && none a0
 }
 
+# those who listen hear of a new filter
 replaced_once_more() {
 	one tun 6 own && grep -q 'pref 46' "$tmp/monitor"
 }
@@ -164,8 +193,8 @@ adopts_after_close() {
 	held=$!
 	one tun 5 own route 78 list || return 1
 	said "own adopted" && said "route 77" && said "a0 nic tc" || return 1
-	# replaced in place: those who listen hear of a new filter and of none deleted
-	wait_for replaced_once_more || return 1
+	# replaced in place: nobody hears of one deleted
+	[ $way = tcx ] || wait_for replaced_once_more || return 1
 	kill "$held"
 	wait "$held" 2>/dev/null
 	held=
@@ -175,19 +204,21 @@ adopts_after_close() {
 	prog=$(prog_id a0 ingress)
 	one guest attach a0 nic tc || return 1
 	[ "$(prog_id a0 ingress)" = "$prog" ] || return 1
-	one guest remove
+	one guest remove && none a0
 }
 
 # a process that dies between attaching and writing the name down
 settles_what_a_crash_left() {
 	local pin
 	one own attach a0 nic tc || return 1
-	pin=$(echo "$base"/links/tc_nic_ingress-*)
-	mv "$pin" "$pin-new" || return 1
-	one own list && said "a0 nic tc" && [ -e "$pin" ] && [ ! -e "$pin-new" ] || return 1
-	# and between writing it down and attaching
-	bpftool prog pin pinned "$base/progs/tc_tun_egress" "$pin-new" || return 1
-	one own list && said "a0 nic tc" && [ ! -e "$pin-new" ] || return 1
+	if [ $way = clsact ]; then
+		pin=$(echo "$base"/links/tc_nic_ingress-*)
+		mv "$pin" "$pin-new" || return 1
+		one own list && said "a0 nic tc" && [ -e "$pin" ] && [ ! -e "$pin-new" ] || return 1
+		# and between writing it down and attaching
+		bpftool prog pin pinned "$base/progs/tc_tun_egress" "$pin-new" || return 1
+		one own list && said "a0 nic tc" && [ ! -e "$pin-new" ] || return 1
+	fi
 	# and in the middle of making the maps
 	one guest remove || return 1
 	one own || return 1
@@ -204,7 +235,7 @@ refuses_other_layout() {
 	one own && return 1
 	said "own ESTALE" && ours a0 ingress || return 1
 	one purge || return 1
-	! clsact a0 && [ ! -e "$root" ] || return 1
+	none a0 && [ ! -e "$root" ] || return 1
 	one own && mv "$root/v1" "$root/v2" || return 1
 	one own && return 1
 	said "version 2" || return 1
@@ -264,20 +295,107 @@ stays_in_its_namespace() {
 	one guest remove && [ ! -e "$root" ]
 }
 
+# an interface that goes into another namespace goes without us
+leaves_interfaces_that_move() {
+	ip netns add "$ns-b" || return 1
+	in_ns ip link add d0 type veth peer name d1
+	one own attach d0 nic tc list && said "d0 nic tc" || return 1
+	in_ns ip link set d0 netns "$ns-b"
+	one own list && [ -z "$(grep '^d' <<<"$out")" ] || return 1
+	[ -z "$(ls "$base/links")" ] || return 1
+	! nsenter --net="/run/netns/$ns-b" "$tool" - "$root" hook d0 ingress | grep tc_nic || return 1
+	in_ns ip link del d1
+	ip netns del "$ns-b"
+	one guest remove
+}
+
+# an instance that an older daemon, or one told so, has put on the other hook
+moves_over() {
+	local map
+	one own route 77 attach a0 nic tc attach a1 tun tc || return 1
+	map=$(map_id flows)
+	[ "$way" != clsact ] || filter_ours a0 ingress || return 1
+	other_way one own route 78 list || return 1
+	said "own adopted" && said "route 77" && said "a0 nic tc" && said "a1 tun tc" || return 1
+	[ "$(map_id flows)" = "$map" ] || return 1
+	! ours a0 ingress && other_way ours a0 ingress && other_way ours a1 ingress &&
+		other_way ours a1 egress && other_way clsact_if_needed a0 &&
+		other_way clsact_if_needed a1 || return 1
+	[ "$(ls "$base/links" | wc -l)" = 3 ] || return 1
+	# a guest, too, by attaching; the other interface stays
+	one guest attach a1 tun tc && ours a1 egress && ours a1 ingress && clsact_if_needed a1 &&
+		other_way ours a0 ingress || return 1
+	one guest remove && none a0 && none a1 || return 1
+	# the place is taken, whichever the hook
+	one own attach a0 nic tc || return 1
+	other_way two own attach a0 nic tc && return 1
+	said "attach EBUSY" && ours a0 ingress || return 1
+	two adopt remove && one guest remove
+}
+
+# the daemon died when the one was there and the other had not gone yet
+moves_over_after_a_crash() {
+	local link
+	HOLDFAST_TC=tcx one own attach a0 nic tc || return 1
+	link=$(echo "$base"/links/tc_nic_ingress-*-tcx)
+	mv "$link" "$base/links/hidden" || return 1
+	HOLDFAST_TC=clsact one own attach a0 nic tc || return 1
+	mv "$base/links/hidden" "$link" || return 1
+	link_ours a0 ingress && filter_ours a0 ingress || return 1
+	one own list && [ "$(grep -c a0 <<<"$out")" = 1 ] || return 1
+	ours a0 ingress && ! other_way ours a0 ingress && clsact_if_needed a0 || return 1
+	[ "$(ls "$base/links" | wc -l)" = 1 ] || return 1
+	one guest remove && none a0
+}
+
+refuses_unknown_wish() {
+	HOLDFAST_TC=tc one own attach a0 nic tc && return 1
+	said "attach EINVAL" && said HOLDFAST_TC || return 1
+	none a0 || return 1
+	if [ $tcx = 0 ]; then
+		HOLDFAST_TC=tcx one own attach a0 nic tc && return 1
+		said "attach EOPNOTSUPP" && said "Linux 6.6" && none a0 || return 1
+	fi
+	one guest remove
+}
+
+tests="refuses_bad_names makes_and_pins removes_everything leaves_other_filters
+	leaves_our_place_if_taken notices_what_went leaves_other_xdp xdp_modes adopts_after_close
+	settles_what_a_crash_left refuses_other_layout refuses_two_owners
+	refuses_without_privileges forgets_interfaces_that_go stays_in_its_namespace
+	leaves_interfaces_that_move refuses_unknown_wish"
+both="moves_over moves_over_after_a_crash"
+
 failed=0
-for t in refuses_bad_names makes_and_pins removes_everything leaves_other_filters \
-	leaves_our_place_if_taken leaves_other_xdp xdp_modes adopts_after_close \
-	settles_what_a_crash_left refuses_other_layout refuses_two_owners \
-	refuses_without_privileges forgets_interfaces_that_go stays_in_its_namespace; do
-	if $t; then
-		echo "PASS loader_$t"
-	else
-		echo "FAIL loader_$t (last said: $out)"
+run() {
+	for t in "$@"; do
+		if $t; then
+			echo "PASS loader_$t ($way)"
+			continue
+		fi
+		echo "FAIL loader_$t ($way; last said: $out)"
 		failed=1
 		in_ns "$tool" one "$root" purge >/dev/null 2>&1
+		in_ns "$tool" two "$root" purge >/dev/null 2>&1
+		ip netns del "$ns-b" 2>/dev/null
 		in_ns tc qdisc del dev a0 clsact 2>/dev/null
 		in_ns tc qdisc del dev a1 clsact 2>/dev/null
 		in_ns ip link set a0 xdp off 2>/dev/null
-	fi
-done
+	done
+}
+
+unset HOLDFAST_TC
+if hook a0 ingress >/dev/null; then
+	tcx=1 way=tcx
+	run $tests $both
+	way=clsact
+	export HOLDFAST_TC=clsact
+	run $tests $both
+else
+	tcx=0 way=clsact
+	for t in $tests $both; do
+		echo "SKIP loader_$t (tcx): this kernel has none"
+	done
+	run $tests
+fi
 exit $failed
