@@ -86,9 +86,9 @@ other_way() {
 	way=$([ "${HOLDFAST_TC:-tcx}" = tcx ] && echo clsact || echo tcx)
 	HOLDFAST_TC=$way "$@"
 }
-# Waits for a condition, 5 s at most.
+# Waits for a condition, 20 s at most: an emulated machine is slow.
 wait_for() {
-	local end=$((SECONDS + 5))
+	local end=$((SECONDS + 20))
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
 		sleep 0.02

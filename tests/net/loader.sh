@@ -68,9 +68,9 @@ other_way() {
 	way=$([ "${HOLDFAST_TC:-tcx}" = tcx ] && echo clsact || echo tcx)
 	HOLDFAST_TC=$way "$@"
 }
-# Waits for a condition, 5 s at most.
+# Waits for a condition, 20 s at most: an emulated machine is slow.
 wait_for() {
-	local end=$((SECONDS + 5))
+	local end=$((SECONDS + 20))
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
 		sleep 0.02
@@ -375,6 +375,8 @@ run() {
 		fi
 		echo "FAIL loader_$t ($way; last said: $out)"
 		failed=1
+		[ -z "$held" ] || kill -9 "$held"
+		held=
 		in_ns "$tool" one "$root" purge >/dev/null 2>&1
 		in_ns "$tool" two "$root" purge >/dev/null 2>&1
 		ip netns del "$ns-b" 2>/dev/null
