@@ -620,6 +620,7 @@ static void freeze(struct node *n, struct conn *c)
 	if (c->state != CONN_SERVING && c->state != CONN_ORPHAN)
 		n->unfinished--;
 	c->state = CONN_ORPHAN;
+	c->due_ms = 0;
 	conn_close(c);
 }
 

@@ -157,8 +157,8 @@ static void give_up(struct node *n, struct conn *c, const char *why)
 	log_warning("connection %016" PRIx64 " of '%s' is lost: %s", c->record.id,
 		    c->record.service, why);
 	if (g.count > 1)
-		log_warning("the %zu others of its bundle %016" PRIx64 " are lost with it",
-			    g.count - 1, c->record.bundle);
+		log_warning("%zu more of its bundle %016" PRIx64 " are lost with it", g.count - 1,
+			    c->record.bundle);
 	for (size_t i = 0; i < g.count; i++)
 		give_up_one(n, g.list[i]);
 }
@@ -345,9 +345,12 @@ uint32_t takeover_probe(struct node *n, uint64_t now_ms)
 			put_off(c, now_ms);
 		}
 		/* a delivery that is to be tried again is due then, too */
-		if (c->state != CONN_SERVING && c->due_ms > now_ms &&
-		    (!next || c->due_ms - now_ms < next))
-			next = c->due_ms - now_ms;
+		if (c->state != CONN_SERVING && c->due_ms) {
+			uint32_t wait = c->due_ms > now_ms ? c->due_ms - now_ms : 1;
+
+			if (!next || wait < next)
+				next = wait;
+		}
 		if (count == PROBE_BATCH)
 			send_probes(n, list, &count);
 	}
@@ -631,13 +634,15 @@ void takeover_deliver(struct node *n)
 	struct conn *c;
 
 	while (n->owner && (c = conns_next(n->conns, &cursor))) {
+		if (c->state == CONN_UNREADY && c->record.bundle)
+			go_together(n, c); /* one that was not ready may have ended */
+		if ((c->state != CONN_WAITING && c->state != CONN_ORPHAN) || now < c->due_ms)
+			continue;
+		c->due_ms = 0;
 		if (c->state == CONN_WAITING)
 			deliver(n, c);
-		else if (c->state == CONN_ORPHAN && now >= c->due_ms &&
-			 apps_find(n->apps, c->record.service))
+		else if (apps_find(n->apps, c->record.service))
 			takeover_again(n, c);
-		else if (c->record.bundle && all_ready(c))
-			go_together(n, c); /* one that was not ready has ended */
 	}
 }
 

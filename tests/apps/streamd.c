@@ -541,13 +541,22 @@ static void take_up(struct member *m, const struct hf_checkpoint *cp)
 	}
 }
 
+static void say(const struct session *s, const char *what)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	fprintf(stderr, "streamd: %lld.%06ld session %016llx %s, packet %llu\n",
+		(long long)t.tv_sec, t.tv_nsec / 1000, (unsigned long long)s->id, what,
+		(unsigned long long)s->position);
+}
+
 /* STREAM of the control connection is ready: packets, and answers, may leave. */
 static void stream_ready(struct session *s)
 {
 	s->ready_ms = 0;
+	say(s, "is ready");
 	hf_ready(s->control->conn, STREAM);
-	fprintf(stderr, "streamd: session %016llx is ready at %llu\n", (unsigned long long)s->id,
-		(unsigned long long)now_ms());
 	settle(s->control);
 }
 
@@ -556,9 +565,7 @@ static void resume(struct session *s)
 {
 	struct member *data = s->data;
 
-	fprintf(stderr, "streamd: session %016llx is here at %llu, packet %llu\n",
-		(unsigned long long)s->id, (unsigned long long)now_ms(),
-		(unsigned long long)s->position);
+	say(s, "is here");
 	if (data)
 		hf_ready(data->conn, 0);
 	/* the session's end was under way */
