@@ -16,6 +16,7 @@ BPFTOOL ?= $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool || echo bpftoo
 PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 10
 DEMO = /usr/bin/python3 tests/demo/demo.py --bin $(abspath $(OUTPUT))
+CRASHES ?= 1000
 
 ifeq ($(V),1)
 Q =
@@ -292,12 +293,18 @@ check-vm: all tests
 
 # ---- running ---------------------------------------------------------------
 
-.PHONY: deps demo bench
+.PHONY: deps demo demo-takeover soak-takeover bench
 deps:
 	@mk/deps.sh
 demo: deps
 	@$(MAKE) -j$$(nproc) all
 	@$(DEMO)
+demo-takeover: deps
+	@$(MAKE) -j$$(nproc) all $(OUTPUT)/tests/apps/httpd
+	@/usr/bin/python3 tests/demo/takeover.py --bin $(abspath $(OUTPUT))
+soak-takeover: deps
+	@$(MAKE) -j$$(nproc) all $(OUTPUT)/tests/apps/httpd
+	@/usr/bin/python3 tests/soak/takeover.py --bin $(abspath $(OUTPUT)) --crashes $(CRASHES) $(SOAK)
 bench: deps
 	@$(MAKE) -j$$(nproc) all bench-programs
 	@HF_BUILD=$(abspath $(OUTPUT)) tests/bench/run
@@ -370,6 +377,8 @@ help:
 	@echo '  check-net    network namespaces (root)'
 	@echo '  check-vm     the same on other kernels'
 	@echo '  demo         deps, all, then a connection that survives (root)'
+	@echo '  demo-takeover  deps, all, then servers that die and connections that do not (root)'
+	@echo '  soak-takeover  CRASHES=1000 of servers under load, each byte verified; SOAK="--store redis ..." (root)'
 	@echo '  bench        deps, all, then measurements (root)'
 	@echo '  install      programs, library, units, man pages'
 	@echo '  clean, format, lint'

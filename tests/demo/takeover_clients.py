@@ -579,6 +579,9 @@ class Load(threading.Thread):
                         self.open()
             elif not self.by_fd:
                 return
+            else:
+                for flow in self.by_fd.values():  # as fast as it goes
+                    flow.rate = {"down": 0, "up": 0}
 
     # ---- figures
 
