@@ -458,10 +458,12 @@ static const char *recall(struct front *f, struct client *c, const struct hf_res
 	if (response->len < sizeof(s))
 		return refuse(f, "its record is of another version");
 	memcpy(&s, response->data, sizeof(s));
-	if (!request || s.len > RECORD_MAX || response->len != sizeof(s) + s.len)
+	if (!request || request->len > sizeof(c->request) || s.len > RECORD_MAX ||
+	    response->len != sizeof(s) + s.len)
 		return refuse(f, "its record is of another version");
 	memcpy(c->record, (const char *)response->data + sizeof(s), s.len);
-	memcpy(c->request, request->data, request->len);
+	if (request->len)
+		memcpy(c->request, request->data, request->len);
 	c->request_len = request->len;
 	c->record_len = s.len;
 	c->body = s.body;

@@ -15,7 +15,7 @@ fail() {
 	echo "FAIL $1: ${2:-}"
 	FAILED=$((FAILED + 1))
 }
-PID=0
+PID=0 AT=
 
 # ---- the two servers ---------------------------------------------------------
 
@@ -39,6 +39,7 @@ nginx_conf() { # ns
 				listen 127.0.0.1:8080;
 				root $WORK/$1.root;
 				location /packed { gzip on; gzip_types *; gzip_min_length 1; gzip_comp_level 1; }
+				location /late { proxy_pass http://127.0.0.1:8081; proxy_http_version 1.1; }
 				location /upload { client_max_body_size 100m; return 201; }
 			}
 		}
@@ -52,6 +53,25 @@ start_nginx() { # ns
 	wait_for 5 in_ns "$1" curl -sf -o /dev/null http://127.0.0.1:8080/small
 }
 
+# An answer in chunks, of which nothing comes for a second
+start_late() { # ns
+	nsenter --net="/run/netns/$1" -- python3 - >>"$WORK/$1.late" 2>&1 <<-'END' &
+		import http.server, time
+		class Late(http.server.BaseHTTPRequestHandler):
+		    protocol_version = "HTTP/1.1"
+		    def do_GET(self):
+		        print("asked", flush=True)
+		        time.sleep(1)
+		        self.send_response(200)
+		        self.send_header("Transfer-Encoding", "chunked")
+		        self.end_headers()
+		        self.wfile.write(b"4\r\nlate\r\n0\r\n\r\n")
+		    do_POST = do_GET
+		http.server.ThreadingHTTPServer(("127.0.0.1", 8081), Late).serve_forever()
+	END
+	disown $!
+}
+
 start_front() { # ns
 	HOLDFAST_RUN_DIR=$WORK/$1 nsenter --net="/run/netns/$1" -- "$BIN/holdfast-front" -v -n "$1" \
 		-l 0.0.0.0:80 -l '[::]:80' -s 127.0.0.1:8080 >>"$WORK/$1.front" 2>&1 &
@@ -62,6 +82,7 @@ start_front() { # ns
 start_node() { # ns
 	up "$1" >"$WORK/$1.up" 2>&1 || { fail T1_unmodified_node "$1: $(cat "$WORK/$1.up" "$WORK/$1"/*.log)" && finish; }
 	start_nginx "$1" || { fail T1_unmodified_nginx "$1: $(cat "$WORK/$1.nginx/"*)" && finish; }
+	start_late "$1"
 	start_front "$1"
 }
 
@@ -74,19 +95,19 @@ kill_node() { # ns
 	wait_for 5 no_process "$1"
 }
 no_process() { [ -z "$(ip netns pids "$1")" ]; }
-revive_node() { # ns
+revive_node() { # ns: an interface without addresses of old
 	rm -rf "/sys/fs/bpf/holdfast/"*"/$1"
 	tc -n "$1" qdisc del dev n0 clsact
+	ip -n "$1" addr flush dev n0
 	ip -n "$1" link set k0 up
 	ip -n "$1" link set n0 up
-	[ "$1" = "$A" ] && addr "$1" n0 fd05::1/64 || addr "$1" n0 fd05::2/64
+	if [ "$1" = "$A" ]; then addr "$1" n0 10.5.0.1/24 fd05::1/64; else addr "$1" n0 10.5.0.2/24 fd05::2/64; fi
 	start_node "$1"
 }
 
-standby_ready() { # the one that serves has a second one behind it
-	local at
-	at=$(owner) && state_is "$at" serving && is 1 value "$(other "$at")" .applications &&
-		is 1 value "$at" .applications
+standby_ready() { # AT is the node that serves, and it has a second one behind it
+	AT=$(owner) && state_is "$AT" serving && is 1 value "$(other "$AT")" .applications &&
+		is 1 value "$AT" .applications
 }
 
 counter() { # ns NAME: of the front
@@ -121,7 +142,7 @@ is_beginning() {
 
 settled() { # NAME
 	wait_for 20 standby_ready && return
-	fail "$1" "no standby: $(hf "$A" takeover)$(hf "$B" takeover)$(tail -n 3 "$WORK"/*.front)"
+	fail "$1" "no standby: $(hf "$A" takeover)$(hf "$B" takeover)$(tail -qn 3 "$WORK"/*.front)"
 	return 1
 }
 
@@ -129,9 +150,9 @@ settled() { # NAME
 
 topology
 if [ "${STORE:-direct}" = redis ]; then
-	start_redis && write_redis_confs
+	start_redis && write_redis_confs 'lease = 1s'
 else
-	write_confs
+	write_confs 'lease = 1s' # a busy machine is not a dead one
 fi
 content big 300000000
 content small 3000
@@ -208,7 +229,7 @@ crash() {
 	local name=$1 what=$2 at before
 	shift 2
 	settled "$name" || return
-	at=$(owner)
+	at=$AT
 	before=$(counter "$(other "$at")" resumed)
 	got out "$@"
 	wait_for 10 progress out 20000000 || { fail "$name" "no download: $(cat "$WORK/out.err")" && return; }
@@ -216,7 +237,7 @@ crash() {
 	if wait $PID && is_whole out big && [ "$(counter "$(other "$at")" resumed)" -gt "$before" ]; then
 		pass "$name"
 	else
-		fail "$name" "$(cat "$WORK/out.err") $(size out) bytes; $(hf "$(other "$at")" takeover); $(tail -n 3 "$WORK"/*.front)"
+		fail "$name" "$(cat "$WORK/out.err") $(size out) bytes; $(hf "$(other "$at")" takeover); $(tail -qn 3 "$WORK"/*.front)"
 	fi
 	back "$at" "$what"
 }
@@ -230,7 +251,7 @@ crash T2_node_dies_ipv6 node "http://[$VIP6]/big"
 short() {
 	local name=$1 at from before
 	settled "$name" || return
-	at=$(owner)
+	at=$AT
 	from=$(counter "$(other "$at")" "$4")
 	before=$FAILED
 	got out "$2" "${@:5}"
@@ -245,6 +266,24 @@ short() {
 short T2_another_object_is_refused "$url/differs" differs refused --limit-rate 10M
 short T2_chunks_are_not_repeated "$url/packed" packed lost --limit-rate 10M -H 'Accept-Encoding: gzip' --compressed
 
+
+# Nothing of the answer was sent: a GET is asked again, and a POST is not.
+late() { # NAME WANTED [curl's options]
+	local name=$1 want=$2 at before
+	settled "$name" || return
+	at=$AT
+	before=$(cat "$WORK"/*.late | grep -c asked)
+	got out "$url/late" "${@:3}"
+	wait_for 5 asked "$before" || fail "$name" "not asked"
+	die "$at" front
+	wait $PID
+	if [ "$(cat "$WORK/out" 2>/dev/null)" = "$want" ]; then pass "$name"; else fail "$name" "$(cat "$WORK/out" "$WORK/out.err")"; fi
+	back "$at" front
+}
+asked() { [ "$(cat "$WORK"/*.late | grep -c asked)" -gt "$1" ]; }
+for ns in "$A" "$B"; do wait_for 10 in_ns "$ns" curl -sf -o /dev/null http://127.0.0.1:8080/late; done
+late T2_get_is_asked_again late
+late T2_post_is_not_asked_again "" -d x=y
 
 # Requests one after the other of one connection, until told to end: prints how many; fails if one is
 # answered wrong, or the connection ends.
@@ -276,7 +315,7 @@ keepalive() { # NAME PATH PAUSE
 	wait_for 10 test -e "$WORK/begun"
 	for ((i = 0; i < ROUNDS; i++)); do
 		settled "$name" || break
-		at=$(owner)
+		at=$AT
 		pause "0.0$((RANDOM % 90 + 10))"
 		die "$at" front
 		wait_for 5 is "$(other "$at")" owner || fail "$name" "nobody took over: $(hf "$at" takeover)"
@@ -296,7 +335,7 @@ chance() {
 	local name=T2_random_crashes at what i n pids before=$FAILED any=(front nginx node)
 	for ((i = 0; i < ROUNDS; i++)); do
 		settled "$name" || return
-		at=$(owner)
+		at=$AT
 		what=${any[RANDOM % 3]}
 		pids=()
 		for n in 1 2 3 4 5 6 7 8; do
@@ -306,7 +345,8 @@ chance() {
 		pause "$((RANDOM % 2)).$((RANDOM % 900 + 100))"
 		die "$at" "$what"
 		for n in 1 2 3 4 5 6 7 8; do
-			wait "${pids[n - 1]}" || fail "$name" "$what: $(cat "$WORK/many$n.err")"
+			wait "${pids[n - 1]}" ||
+				fail "$name" "$what of ${at##*-}: $(cat "$WORK/many$n.err") $(hf "$(other "$at")" takeover | head -n 4)"
 			cmp -s -i "0:$((n * 1000))" -n $((60000001 - n * 1000)) "$WORK/many$n" "$WORK/$A.root/big" ||
 				fail "$name" "$what: $(size "many$n") bytes, which are not those of the file"
 		done
