@@ -11,11 +11,9 @@ static __always_inline int tc_outcome(int outcome)
 	if (outcome == OUTCOME_PASS)
 		return TC_ACT_UNSPEC;
 	count(outcome);
-	if (outcome == GUARD_REASON_PASSED_IN || outcome == GUARD_REASON_PASSED_OUT)
-		return TC_ACT_UNSPEC;
-	/* Of one that was refused our kernel would forget the handshake, and answer the next SYN
-	 * with another number. */
-	return outcome == GUARD_REASON_SYNACK_HELD ? TC_ACT_STOLEN : TC_ACT_SHOT;
+	return outcome == GUARD_REASON_PASSED_IN || outcome == GUARD_REASON_PASSED_OUT
+		       ? TC_ACT_UNSPEC
+		       : TC_ACT_SHOT;
 }
 
 SEC("tc")

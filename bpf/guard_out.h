@@ -193,6 +193,7 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 				 bool marked, __u64 now)
 {
 	struct guard_embryo *embryo = bpf_map_lookup_elem(&guard_embryos, &s->key);
+	bool again;
 
 	if (!embryo || !key_equal(&embryo->facts.key, &s->key))
 		return GUARD_REASON_UNKNOWN_OUT;
@@ -202,12 +203,27 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 		bpf_map_delete_elem(&guard_embryos, &s->key);
 		return GUARD_REASON_UNKNOWN_OUT;
 	}
-	if (marked)
+	again = embryo->state == GUARD_EMBRYO_SYNACK && embryo->facts.iss == s->seq;
+	if (marked) {
+		if (!again)
+			return GUARD_REASON_UNREADY;
+		WRITE_ONCE(embryo->told, 1);
 		return GUARD_REASON_PASSED_OUT;
+	}
+	if (again && READ_ONCE(embryo->told))
+		return GUARD_REASON_PASSED_OUT;
+	if (again) {
+		/* Our kernel forgets a handshake whose repeated answer is refused, and will answer
+		 * the next SYN with another number: the answer that is under way is void. */
+		WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYN);
+		return GUARD_REASON_SYNACK_HELD;
+	}
 	embryo_complete(embryo, s);
+	WRITE_ONCE(embryo->told, 0);
 	if (embryo_allowed(conf, now) &&
 	    !event_send(GUARD_EVENT_EMBRYO, ~0u, &embryo->facts, 0, now))
 		return GUARD_REASON_SYNACK_HELD;
+	WRITE_ONCE(embryo->told, 1);
 	return GUARD_REASON_PASSED_OUT;
 }
 

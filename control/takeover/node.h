@@ -123,6 +123,8 @@ void serve_put(struct node *n, struct conn *c);
 void serve_tick(struct node *n, uint64_t now_ms);
 /* Sends the acknowledgement, or tells the window, that is due and that our kernel does not send. */
 void serve_push(struct node *n, const struct conn *c);
+/* The timestamp that a segment of that connection has now. */
+uint32_t serve_tsval(const struct guard_slot *s);
 /* The slot of a connection that is over goes back; its record too. */
 void serve_finish(struct node *n, struct conn *c);
 /* Takes all that is guarded out of the data plane and tells the applications. */

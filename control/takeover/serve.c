@@ -62,7 +62,7 @@ static void stamp(const struct node *n, struct record *r)
 
 /* What our kernel's clock of timestamps says: it goes on while nothing is sent, and the next owner
  * counts from the record's time on. */
-static uint32_t tsval_now(const struct guard_slot *s)
+uint32_t serve_tsval(const struct guard_slot *s)
 {
 	uint64_t now = node_now_ns(), last = s->last_ns;
 
@@ -81,7 +81,7 @@ static void gather(const struct node *n, struct conn *c)
 	r->in_edge = s->in_edge;
 	r->out_max = s->out_max;
 	r->out_acked = s->out_acked;
-	r->tsval = tsval_now(s);
+	r->tsval = serve_tsval(s);
 	r->peer_tsval = s->peer_tsval;
 	r->peer_window = s->peer_window;
 }
@@ -137,7 +137,7 @@ static void fill_push(const struct guard_slot *s, struct segment *g)
 		.seq = s->out_max,
 		.ack = s->in_next < s->in_commit ? s->in_next : s->in_commit,
 		.edge = edge_of(s),
-		.tsval = s->tsval,
+		.tsval = serve_tsval(s),
 		.tsecr = s->peer_tsval,
 	};
 }

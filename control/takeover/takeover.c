@@ -372,7 +372,7 @@ static int make(struct node *n, struct conn *c, char *why, size_t len)
 		.in_next = s->in_commit - (ended ? 1 : 0),
 		.out_next = s->out_acked,
 		.in_edge = s->in_edge > edge ? s->in_edge : edge,
-		.tsval = s->tsval + 1,
+		.tsval = s->tsval,
 		.peer_tsval = s->peer_tsval,
 		.peer_window = s->peer_window,
 		.peer_ended = ended,
@@ -396,6 +396,9 @@ void takeover_probed(struct node *n, struct conn *c)
 	s = &n->slots[c->slot];
 	s->out_max = s->out_acked;
 	s->in_window = WINDOW_MIN;
+	/* what we send and what the kernel sends from here on is of one clock */
+	s->tsval = serve_tsval(s) + 1;
+	s->last_ns = began;
 	if (make(n, c, why, sizeof(why))) {
 		give_up(n, c, why);
 		return;

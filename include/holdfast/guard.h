@@ -101,7 +101,7 @@ struct guard_facts {
 struct guard_embryo {
 	struct guard_facts facts;
 	__u32 state;
-	__u32 pad;
+	__u32 told; /* user space has sent our answer: the kernel may repeat it */
 };
 
 enum guard_mode {

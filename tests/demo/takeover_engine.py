@@ -154,8 +154,6 @@ class Engine:
         problems = self.problems + load.problems
         if load.kernel_after is None and not problems:
             problems.append("the clients did not end")
-        if kernel["TcpExtPAWSEstab"]:
-            problems.append("%d segments were refused for their timestamps (PAWS)" % kernel["TcpExtPAWSEstab"])
         if load.finished != load.numbers and not problems:
             problems.append("%d connections were opened, %d came to their end" % (load.numbers, load.finished))
         kinds = {}

@@ -127,8 +127,7 @@ def row(name, prog, before, reason, after=None, drop=None, slot=None, want=None,
         drop = reason not in (None, "PASSED_IN", "PASSED_OUT")
     rows.append(dict(
         name=name, prog=prog, reason="GUARD_REASON_" + reason if reason else "GUARD_REASON_COUNT",
-        verdict="TC_ACT_STOLEN" if reason == "SYNACK_HELD" else "TC_ACT_SHOT" if drop else "TC_ACT_UNSPEC",
-        before=frame(before, tags),
+        verdict="TC_ACT_SHOT" if drop else "TC_ACT_UNSPEC", before=frame(before, tags),
         after=frame(after, tags) if after is not None else None, slot=slot, want=want or {}, events=list(events),
         cont=cont, mark=mark, gso=gso, lease=lease, unknown=unknown, full=full, foreign=foreign, clamped=clamped,
         rate=rate, facts=facts))
@@ -160,6 +159,10 @@ def handshake_rows():
         c = Conn(fam)
         row(f"T1 SYN before data comes with the ACK v{fam}", IN, c.syn(), "PASSED_IN")
         row(f"T1 its SYN-ACK waits for its record v{fam}", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
+        row(f"T1 user space's SYN-ACK with another number is void v{fam}", OUT, c.synack(iss=ISS + 1), "UNREADY", cont=True,
+            mark="GUARD_MARK")
+        row(f"T1 user space's SYN-ACK leaves v{fam}", OUT, c.synack(), "PASSED_OUT", cont=True, mark="GUARD_MARK")
+        row(f"T1 and the kernel may repeat it v{fam}", OUT, c.synack(), "PASSED_OUT", cont=True)
         row(f"T1 SYN again after the SYN-ACK keeps the facts v{fam}", IN, c.syn(), "PASSED_IN", cont=True)
         row(f"T1 SYN of a stranger keeps the facts v{fam}", IN, c.syn(irs=IRS + 99), "PASSED_IN", cont=True)
         row(f"T1 ACK with a wrong number opens nothing v{fam}", IN, c.up(ack=1, n=9), None, cont=True)
@@ -188,6 +191,14 @@ def handshake_rows():
             "UNREADY", foreign=c, events=["FRESH"], want=dict(mode=3, in_commit=0, out_acked=0))
         row(f"T2 its acknowledgement is taken as a probe's v{fam}", IN, c.up(flags="PA", n=30), "PROBED",
             cont=True, events=["PROBED"], want=dict(in_max=30, out_acked=0, probed=1, peer_window=500 << PEER_SCALE))
+    for fam in (4, 6):
+        c = Conn(fam)
+        row(f"T1 SYN before the answer is slow v{fam}", IN, c.syn(), "PASSED_IN")
+        row(f"T1 its SYN-ACK waits long v{fam}", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
+        row(f"T1 so long that the kernel repeats it v{fam}", OUT, c.synack(), "SYNACK_HELD", cont=True)
+        row(f"T1 then the answer is void v{fam}", OUT, c.synack(), "UNREADY", cont=True, mark="GUARD_MARK")
+        row(f"T1 until the kernel answers again v{fam}", OUT, c.synack(iss=ISS + 5), "SYNACK_HELD", cont=True,
+            events=["EMBRYO"])
     c = Conn(4, irs=2**32 - 1, iss=2**32 - 1)
     row("T1 SYN with the highest number", IN, c.syn(), "PASSED_IN")
     row("T1 its SYN-ACK, highest number too", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
