@@ -23,10 +23,12 @@
 
 #define PUSH_BATCH 64
 /* What a first flight needs and every kernel takes; the next segment tells more. */
-#define SYN_WINDOW    14600u
-#define ENDING_MS     10000u /* the peer may still send its FIN again */
-#define TSVAL_STALE   500    /* ms: less than what a new owner adds */
-#define REFRESH_BATCH 2000u  /* slots looked at in one tick */
+#define SYN_WINDOW 14600u
+#define LEFT_NS    150000000000ull /* longer than an orphan's FIN is sent again (tcp_orphan_retries) \
+				    */
+#define ENDING_MS     10000u       /* the peer may still send its FIN again */
+#define TSVAL_STALE   500          /* ms: less than what a new owner adds */
+#define REFRESH_BATCH 2000u        /* slots looked at in one tick */
 
 static struct guard_slot *slot_of(const struct node *n, const struct conn *c)
 {
@@ -701,9 +703,19 @@ static bool moved_on(const struct conn *c, const struct guard_slot *s)
 					    (int32_t)(s->tsval - c->record.tsval) > TSVAL_STALE);
 }
 
+/* The application ended it, and its peer is silent: gone, or in TIME-WAIT at another sequence
+ * number. The kernel has given up on its FIN by now. */
+static bool left(const struct conn *c, const struct guard_slot *s, uint64_t now_ns)
+{
+	uint64_t last = s->last_ns > s->last_in_ns ? s->last_ns : s->last_in_ns;
+
+	return c->state == CONN_SERVING && !c->app && (c->record.flags & RECORD_END_ALLOWED) &&
+	       now_ns > last + LEFT_NS;
+}
+
 void serve_tick(struct node *n, uint64_t now_ms)
 {
-	uint64_t id, ticket;
+	uint64_t id, ticket, now_ns = node_now_ns();
 	struct conn *c;
 
 	while ((id = embryos_expire(n->embryos, now_ms)))
@@ -719,6 +731,8 @@ void serve_tick(struct node *n, uint64_t now_ms)
 		s = slot_of(n, c);
 		if (c->ending &&
 		    (now_ms >= c->due_ms || (s && s->in_fin != ~0ull && s->in_next > s->in_fin)))
+			serve_finish(n, c);
+		else if (s && left(c, s, now_ns))
 			serve_finish(n, c);
 		else if (c->dirty || (s && moved_on(c, s)))
 			serve_put(n, c);
