@@ -117,12 +117,6 @@ static void on_committed(void *arg, struct hf_conn *conn, uint64_t ticket)
 	}
 }
 
-static void on_restored(void *arg, const struct hf_restored *r)
-{
-	(void)arg;
-	close(r->fd);
-}
-
 static void on_moved(void *arg, struct hf_conn *conn)
 {
 	struct client *c = hf_data(conn);
@@ -132,20 +126,41 @@ static void on_moved(void *arg, struct hf_conn *conn)
 		drop(c);
 }
 
-static void add(int fd)
+static struct client *room(int fd)
 {
-	struct client *c = NULL;
-	int one = 1;
+	for (int i = 0; i < MAX; i++)
+		if (clients[i].fd < 0) {
+			clients[i].fd = fd;
+			return &clients[i];
+		}
+	close(fd);
+	return NULL;
+}
 
-	for (int i = 0; i < MAX && !c; i++)
-		if (clients[i].fd < 0)
-			c = &clients[i];
+/* What was received is all there is to know. */
+static void on_restored(void *arg, const struct hf_restored *r)
+{
+	struct client *c = room(r->fd);
+
+	(void)arg;
 	if (!c) {
-		close(fd);
+		hf_forget(r->conn);
 		return;
 	}
+	c->conn = r->conn;
+	c->received = r->received;
+	hf_set_data(r->conn, c);
+	hf_ready(r->conn, 0);
+}
+
+static void add(int fd)
+{
+	struct client *c = room(fd);
+	int one = 1;
+
+	if (!c)
+		return;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	c->fd = fd;
 	if (hf && hf_guard(hf, fd, &c->conn)) {
 		fprintf(stderr, "sink: %s\n", hf_error(hf));
 		drop(c);

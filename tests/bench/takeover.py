@@ -5,8 +5,10 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import time
 
+import takeover_rivals
 from lab import Failed, helper, median, run, wait_for
 from takeover_lab import BULK_BYTES, Group, VIP, now_ns, other
 
@@ -92,7 +94,18 @@ def drained(lab):
     return [download(lab, lambda at: lab.hf(at, "takeover", "drain")) for _ in range(CRASHES)]
 
 
+def rival(which):
+    try:
+        text, value = getattr(takeover_rivals, which)()
+        return {"rival": text, "rival_value": value}
+    except (Failed, OSError, subprocess.SubprocessError) as e:
+        print("SKIP keepalived and conntrackd: %s" % e, file=sys.stderr)
+        return {"rival": "keepalived and conntrackd: skipped, %s" % e}
+
+
 def crashes(report, wanted):
+    rivals = {id_: rival(which) for id_, which in (("takeover_download_ms", "killed"), ("takeover_host_death_ms", "silenced"))
+              if wanted(id_)}
     with Files() as lab:
         got = {}
         for id_, way in (("takeover_download_ms", killed), ("takeover_host_death_ms", silenced), ("drain", drained)):
@@ -102,7 +115,7 @@ def crashes(report, wanted):
                           ("takeover_host_death_ms", "its whole node goes silent (every packet from and to it vanishes, lease 120 ms)")):
             if id_ in got:
                 report(id_, "%s under a download: to the first new byte at the client, detection included" % what,
-                       [t for t, _ in got[id_]], "ms", 300, "<=")
+                       [t for t, _ in got[id_]], "ms", 300, "<=", **rivals.get(id_, {}))
         if "drain" in got:
             both = [t for _, t in got["drain"]]
             report("takeover_no_detect_ms", "handed over in order under a download: from the moment the new owner may begin to the first new "

@@ -1,14 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What the gate costs a client that sends: one stream of data, and requests with an answer after the commit."""
-from lab import median
+"""What the gate costs a client that sends: one stream of data, and requests with an answer after the commit.
+
+The client's congestion control is CUBIC, Linux's default, with the guard and without, whatever this machine's is: BBR sends at the
+rate that it has seen. Client, server and both nodes share the processors here, and what the gate takes is taken from them.
+"""
+import subprocess
+import sys
+
+import takeover_rivals
+from lab import Failed, median
 from takeover_lab import Group, VIP
 
-IDS = ["ackgate_throughput_ratio", "ackgate_throughput_each_ratio", "ackgate_rr_added_us"]
+IDS = ["ackgate_throughput_ratio", "ackgate_throughput_wide_ratio", "ackgate_throughput_each_ratio", "ackgate_throughput_1g_ratio",
+       "ackgate_throughput_10g_ratio", "ackgate_rr_added_us"]
 ROUNDS = 7
-UPLOAD_MS = 1500
+PACED_ROUNDS = 5
+UPLOAD_MS = 1000
 REQUESTS = 3000
+CONTROL = "cubic"
+# Of a client by itself: Linux lets no more than 4 MB of a stream wait for an acknowledgement, which at a commit each ms are 4 GB/s
+# at most. (tcp_rmem is 32 MB from 6.17 on.)
+USUAL, WIDE = "4096 16384 4194304", "4096 16384 16777216"
 KINDS = {"plain": (7000, False, ()), "each": (7001, True, ()), "1 ms": (7002, True, ("-i", "1"))}
 ASKED = {"plain": (7003, False, ("-e",)), "each": (7004, True, ("-e",))}
+QUEUED = {"queue": (7005, ()), "queue, asked": (7006, ("-e",))}
 
 
 def serve(lab, owner, kinds):
@@ -16,40 +31,71 @@ def serve(lab, owner, kinds):
         lab.serve(owner, "sink", *args, "-a", VIP, "-p", str(port), guard=guard)
 
 
-def upload(lab, rounds, *more):
-    got = {kind: [] for kind in KINDS}
+def one(lab, kind, *more):
+    port = QUEUED[kind][0] if kind in QUEUED else KINDS[kind][0]
+    return lab.measure("upload", VIP, str(port), str(UPLOAD_MS), CONTROL, *more)["mb_s"]
+
+
+def upload(lab, rounds, kinds):
+    """MB/s by (kind, buffer)."""
+    got = {kind: [] for kind in kinds}
     for i in range(rounds):
-        kinds = list(KINDS.items())
-        for kind, (port, _, _) in kinds if i % 2 else reversed(kinds):
-            got[kind].append(lab.measure("upload", VIP, str(port), str(UPLOAD_MS), *more))
+        for kind in kinds if i % 2 else reversed(kinds):
+            lab.sysctl("c", tcp_wmem=kind[1])
+            got[kind].append(one(lab, kind[0]))
+    lab.sysctl("c", tcp_wmem=USUAL)
     return got
 
 
-def figures(got, kind, name):
-    return [g[name] for g in got[kind]]
+def tell(report, id_, what, mine, plain, goal):
+    report(id_, "one stream, %s: %.0f MB/s; unguarded %.0f MB/s" % (what, median(mine), median(plain)),
+           [m / p for m, p in zip(mine, plain)], "ratio", goal, ">=", rival="the same server without guard (MB/s)",
+           rival_value=median(plain), value=median(mine) / median(plain))
 
 
-def throughput(report, lab, more="", rounds=ROUNDS):
-    got = upload(lab, rounds)
-    plain = figures(got, "plain", "mb_s")
-    for kind, id_ in (("1 ms", "ackgate_throughput_ratio"), ("each", "ackgate_throughput_each_ratio")):
-        mine = figures(got, kind, "mb_s")
-        report(id_, "one stream through the gate, %s: %.0f MB/s; unguarded %.0f MB/s%s" % (
-            "a commit at most each ms" if kind == "1 ms" else "a commit each read", median(mine), median(plain), more),
-               [m / p for m, p in zip(mine, plain)], "ratio", 0.9 if kind == "1 ms" else None, ">=",
-               rival="the same server without guard (MB/s)", rival_value=median(plain))
-    return got
+def throughput(report, lab, queued):
+    kinds = [("plain", USUAL), ("each", USUAL), ("1 ms", USUAL), ("plain", WIDE), ("1 ms", WIDE)] + [("queue", USUAL)] * queued
+    got = upload(lab, ROUNDS, kinds)
+    plain = got["plain", USUAL]
+    queue = "; a gate made of a queue of netfilter %.0f MB/s" % median(got["queue", USUAL]) if queued else ""
+    tell(report, "ackgate_throughput_ratio", "a commit at most each ms" + queue, got["1 ms", USUAL], plain, 0.9)
+    tell(report, "ackgate_throughput_each_ratio", "a commit each read", got["each", USUAL], plain, None)
+    tell(report, "ackgate_throughput_wide_ratio", "a commit at most each ms, clients that let 16 MB wait for an acknowledgement, against the "
+         "better of the same (%.0f MB/s) and of 4 MB unguarded" % median(got["plain", WIDE]), got["1 ms", WIDE],
+         max(plain, got["plain", WIDE], key=median), 0.9)
 
 
-def requests(report, lab):
-    got = {kind: [] for kind in ASKED}
+def paced(report, lab):
+    """A path of that rate: the client's kernel paces what it sends."""
+    for id_, rate in (("ackgate_throughput_1g_ratio", 1), ("ackgate_throughput_10g_ratio", 10)):
+        got = {kind: [] for kind in ("plain", "1 ms")}
+        for _ in range(PACED_ROUNDS):
+            for kind, values in got.items():
+                values.append(one(lab, kind, str(rate * 125000000)))
+        tell(report, id_, "%d Gbit/s paced by its sender, a commit at most each ms" % rate, got["1 ms"], got["plain"], 0.9)
+
+
+def requests(report, lab, queued):
+    ports = {kind: port for kind, (port, _, _) in ASKED.items()}
+    if queued:
+        ports["queue"] = QUEUED["queue, asked"][0]
+    got = {kind: [] for kind in ports}
     for _ in range(ROUNDS):
-        for kind, (port, _, _) in ASKED.items():
-            got[kind].append(lab.measure("ask", VIP, str(port), str(REQUESTS)))
-    plain, mine = (figures(got, kind, "median_us") for kind in ("plain", "each"))
-    report("ackgate_rr_added_us", "a request of 100 octets, one octet back when its commit is: %.1f us, unguarded %.1f us" % (
-        median(mine), median(plain)), [m - p for m, p in zip(mine, plain)], "us", 100, "<=",
-           rival="the same server without guard (us)", rival_value=median(plain))
+        for kind, port in ports.items():
+            got[kind].append(lab.measure("ask", VIP, str(port), str(REQUESTS))["median_us"])
+    plain, mine = got["plain"], got["each"]
+    report("ackgate_rr_added_us", "a request of 100 octets, one octet back when its commit is: %.1f us, unguarded %.1f us%s" % (
+        median(mine), median(plain), "; a gate made of a queue of netfilter %.1f us" % median(got["queue"]) if queued else ""),
+           [m - p for m, p in zip(mine, plain)], "us", 100, "<=", rival="the same server without guard (us)", rival_value=median(plain))
+
+
+def queue(lab, owner):
+    try:
+        takeover_rivals.queue(lab, owner, QUEUED)
+        return True
+    except (Failed, OSError, subprocess.SubprocessError) as e:
+        print("SKIP a gate made of a queue of netfilter: %s" % e, file=sys.stderr)
+        return False
 
 
 def measure(report, wanted):
@@ -57,7 +103,10 @@ def measure(report, wanted):
         owner = lab.owner()
         serve(lab, owner, KINDS)
         serve(lab, owner, ASKED)
-        if wanted("ackgate_throughput_ratio", "ackgate_throughput_each_ratio"):
-            throughput(report, lab)
+        queued = wanted("ackgate_throughput_ratio", "ackgate_rr_added_us") and queue(lab, owner)
+        if wanted("ackgate_throughput_ratio", "ackgate_throughput_wide_ratio", "ackgate_throughput_each_ratio"):
+            throughput(report, lab, queued)
+        if wanted("ackgate_throughput_1g_ratio", "ackgate_throughput_10g_ratio"):
+            paced(report, lab)
         if wanted("ackgate_rr_added_us"):
-            requests(report, lab)
+            requests(report, lab, queued)

@@ -35,7 +35,7 @@
 
 #define BLOCK     (1 << 20)
 #define REQUEST   100
-#define WARM_NS   300000000ull /* slow start is not what is measured */
+#define WARM_NS   500000000ull /* slow start is not what is measured */
 #define GAP_NS    200000u
 #define GAPS_MAX  65536
 #define COUNT_MAX 1000000u
