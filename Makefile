@@ -65,9 +65,11 @@ SKELETONS := $(BPF_SRC:bpf/%.bpf.c=$(OUTPUT)/bpf/%.skel.h)
 LOADER_SRC := $(if $(and $(wildcard bpf/tc.bpf.c),$(wildcard bpf/xdp.bpf.c),$(wildcard bpf/guard.bpf.c),$(wildcard bpf/guard_free.bpf.c)),$(wildcard loader/*.c))
 CONTROL_SRC := $(filter-out control/main.c,$(wildcard control/*.c control/peer/*.c control/path/*.c control/takeover/*.c))
 LIB_SRC := $(wildcard control/lib/*.c)
+FRONT_SRC := $(wildcard control/front/*.c)
 CLI_SRC := $(filter-out control/cli/main.c,$(wildcard control/cli/*.c))
 
 UNIT := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/unit/test_*.c))
+UNIT += $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/front/test_*.c))
 UNIT_HELP := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 FUZZ := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ROWS_SRC := $(wildcard tests/bpf/*.c)
@@ -82,7 +84,8 @@ EXAMPLES := $(patsubst docs/examples/%.c,$(OUTPUT)/examples/%,$(wildcard docs/ex
 
 LIBRARY := $(if $(LIB_SRC),$(OUTPUT)/libholdfast.so $(OUTPUT)/libholdfast.a)
 PROGRAMS := $(if $(wildcard control/main.c),$(OUTPUT)/holdfastd) \
-	$(if $(wildcard control/cli/main.c),$(OUTPUT)/holdfast)
+	$(if $(wildcard control/cli/main.c),$(OUTPUT)/holdfast) \
+	$(if $(FRONT_SRC),$(OUTPUT)/holdfast-front)
 
 objects = $(patsubst %.c,$(OUTPUT)/$(2)/%.o,$(1))
 
@@ -210,6 +213,11 @@ $(OUTPUT)/holdfast: $(OUTPUT)/obj/control/cli/main.o $(ARCHIVES)
 	$(say) LINK $@
 	$(Q)$(LINK) -o $@ $< $(ARCHIVES) $(PKG_LIBS)
 
+# To the daemon an application like any other: the library alone.
+$(OUTPUT)/holdfast-front: $(call objects,$(FRONT_SRC),obj) $(OUTPUT)/libholdfast.a
+	$(say) LINK $@
+	$(Q)$(LINK) -o $@ $^ -lhttp_parser
+
 # ---- tests -----------------------------------------------------------------
 
 $(OUTPUT)/tests/unit/test_%: $(OUTPUT)/san/tests/unit/test_%.o \
@@ -217,6 +225,11 @@ $(OUTPUT)/tests/unit/test_%: $(OUTPUT)/san/tests/unit/test_%.o \
 	$(say) LINK $@
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SAN_FLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka
+
+$(OUTPUT)/tests/front/test_%: $(OUTPUT)/san/tests/front/test_%.o $(OUTPUT)/san/control/front/%.o
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(SAN_FLAGS) -o $@ $^ -lhttp_parser -lcmocka
 
 # What a script in tests/net needs beside the programs, sanitized too.
 $(OUTPUT)/tests/net/%: $(OUTPUT)/san/tests/net/%.o $(SAN_ARCHIVES)
@@ -317,6 +330,7 @@ install: all
 	$(say) INSTALL $(DESTDIR)$(PREFIX)
 	$(Q)install -D -m 755 $(OUTPUT)/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
 	$(Q)install -D -m 755 $(OUTPUT)/holdfastd $(DESTDIR)$(PREFIX)/sbin/holdfastd
+	$(Q)install -D -m 755 $(OUTPUT)/holdfast-front $(DESTDIR)$(PREFIX)/sbin/holdfast-front
 	$(Q)install -D -m 755 $(OUTPUT)/libholdfast.so.1 $(DESTDIR)$(PREFIX)/lib/libholdfast.so.1
 	$(Q)ln -sf libholdfast.so.1 $(DESTDIR)$(PREFIX)/lib/libholdfast.so
 	$(Q)install -m 644 $(OUTPUT)/libholdfast.a $(DESTDIR)$(PREFIX)/lib/libholdfast.a
@@ -349,6 +363,8 @@ install: all
 	$(Q)install -d $(DESTDIR)$(PREFIX)/share/doc/holdfast
 	$(Q)install -m 644 LICENSE ARCHITECTURE.md $(wildcard README.md docs/*.md) \
 		$(DESTDIR)$(PREFIX)/share/doc/holdfast
+	$(Q)install -d $(DESTDIR)$(PREFIX)/share/doc/holdfast/experiments
+	$(Q)install -m 644 docs/experiments/*.md $(DESTDIR)$(PREFIX)/share/doc/holdfast/experiments
 
 # ---- care ------------------------------------------------------------------
 
