@@ -104,7 +104,7 @@ topology() {
 	addr "$B" k0 10.6.0.2/24
 }
 
-# write_confs [LINES of [takeover]]
+# write_confs [LINES of [takeover]]. A busy machine is not a dead one: the lease is longer than the default
 write_confs() {
 	umask 077
 	"$BIN/holdfast" genkey "$WORK/key"
@@ -132,6 +132,7 @@ write_redis_conf() { # ns id lines
 		group = web
 		address = $VIP/24, $VIP6/64
 		interface = n0
+		lease = 800ms
 		store = redis
 		redis = 10.5.0.50:6379
 		$3
@@ -147,6 +148,7 @@ write_conf() { # ns id own other otheraddress lines
 		group = web
 		address = $VIP/24, $VIP6/64
 		interface = n0
+		lease = 800ms
 		key = $WORK/key
 		$6
 		[node $4]
