@@ -24,11 +24,12 @@
 #define PUSH_BATCH 64
 /* What a first flight needs and every kernel takes; the next segment tells more. */
 #define SYN_WINDOW 14600u
-#define LEFT_NS    150000000000ull /* longer than an orphan's FIN is sent again (tcp_orphan_retries) \
-				    */
-#define ENDING_MS     10000u       /* the peer may still send its FIN again */
-#define TSVAL_STALE   500          /* ms: less than what a new owner adds */
-#define REFRESH_BATCH 2000u        /* slots looked at in one tick */
+#define LEFT_NS                                                                                    \
+	150000000000ull      /* longer than an orphan's FIN is sent again (tcp_orphan_retries)     \
+			      */
+#define ENDING_MS     10000u /* the peer may still send its FIN again */
+#define TSVAL_STALE   500    /* ms: less than what a new owner adds */
+#define REFRESH_BATCH 2000u  /* slots looked at in one tick */
 
 static struct guard_slot *slot_of(const struct node *n, const struct conn *c)
 {

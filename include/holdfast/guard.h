@@ -137,16 +137,16 @@ struct guard_slot {
 	 * connection is published in "guard_conns" */
 	struct guard_facts facts;
 	/* egress */
-	__u64 out_max;  /* end of what was ever sent (FIN counted) */
-	__u64 in_next;  /* what our kernel would acknowledge */
-	__u64 in_acked; /* what was acknowledged: the highest that left */
-	__u64 in_edge;  /* right edge of the window, the highest that left */
-	__u64 last_ns;  /* CLOCK_BOOTTIME of the last segment out */
-	__u32 tsval;    /* of the last segment out */
-	__u32 answered; /* value of `asked` when the last answer left */
-	__u32 resets;   /* FIN and RST held back */
+	__u64 out_max;   /* end of what was ever sent (FIN counted) */
+	__u64 in_next;   /* what our kernel would acknowledge */
+	__u64 in_acked;  /* what was acknowledged: the highest that left */
+	__u64 in_edge;   /* right edge of the window, the highest that left */
+	__u64 last_ns;   /* CLOCK_BOOTTIME of the last segment out */
+	__u32 tsval;     /* of the last segment out */
+	__u32 answered;  /* value of `asked` when the last answer left */
+	__u32 resets;    /* FIN and RST held back */
 	__u32 in_window; /* bytes that our kernel would take beyond in_next */
-	__u64 out_fin; /* `out_max` when our FIN left; 0: it has not */
+	__u64 out_fin;   /* `out_max` when our FIN left; 0: it has not */
 	/* ingress */
 	__u64 out_acked; /* the peer has acknowledged so much */
 	__u64 in_max;    /* end of what the peer ever sent (FIN counted) */
