@@ -96,6 +96,15 @@ static __always_inline int in_lower(ctx_t *ctx, const struct segment *s,
 	return s->sack_at ? segment_strip_sack(ctx, s) : 0;
 }
 
+/* A kernel whose buffer overflowed takes back the window that it gave (since Linux 6.9), but not
+ * what the peer was told: its acknowledgements bear numbers that our kernel would not look at, and
+ * what they acknowledge may be what the application waits for. */
+static __always_inline bool in_outside(const struct arrival *a, const struct guard_slot *slot)
+{
+	return a->ours && a->end == a->seq &&
+	       a->seq > (__s64)(READ_ONCE(slot->in_next) + READ_ONCE(slot->in_window));
+}
+
 static __noinline int in_ready(ctx_t *ctx, const struct segment *s, struct guard_slot *slot,
 			       struct arrival *a, __u64 now)
 {
@@ -113,6 +122,11 @@ static __noinline int in_ready(ctx_t *ctx, const struct segment *s, struct guard
 	}
 	if (a->ours)
 		in_note_ack(slot, s, a->ack);
+	if (unlikely(in_outside(a, slot))) {
+		if (segment_renumber(ctx, s, slot->facts.irs + 1 + (__u32)READ_ONCE(slot->in_next)))
+			return GUARD_REASON_HELPER_FAILED;
+		count(GUARD_REASON_RENUMBERED);
+	}
 	if (unlikely(fin) && a->ours && a->ack >= fin && READ_ONCE(slot->flags) & GUARD_END_ALLOWED)
 		return -1;
 	return GUARD_REASON_PASSED_IN;

@@ -394,6 +394,17 @@ static __noinline int segment_strip_sack(ctx_t *ctx, const struct segment *s)
 	return diff < 0 ? -1 : segment_sum(ctx, s, (__u32)diff);
 }
 
+/* Gives the segment another sequence number. */
+static __noinline int segment_renumber(ctx_t *ctx, const struct segment *s, __u32 seq)
+{
+	__be32 word = bpf_htonl(seq);
+	__u64 diff = (__u64)word + (__u32)~bpf_htonl(s->seq);
+
+	if (bpf_skb_store_bytes(ctx, s->p.l4 + 4, &word, sizeof(word), 0))
+		return -1;
+	return segment_sum(ctx, s, diff);
+}
+
 /* Gives the segment another acknowledgement, window (not scaled) and flags. */
 static __noinline int segment_rewrite(ctx_t *ctx, const struct segment *s, __u32 ack, __u16 window,
 				      __u8 flags)

@@ -398,11 +398,12 @@ void takeover_probed(struct node *n, struct conn *c)
 	s->in_window = WINDOW_MIN;
 	/* what we send and what the kernel sends from here on is of one clock */
 	s->tsval = serve_tsval(s) + 1;
-	s->last_ns = began;
 	if (make(n, c, why, sizeof(why))) {
 		give_up(n, c, why);
 		return;
 	}
+	s->last_ns =
+		node_now_ns(); /* not before the kernel's clock was set: it must not lie behind */
 	__atomic_store_n(&s->mode, GUARD_UNREADY, __ATOMIC_RELEASE);
 	c->record.out_acked = c->record.out_max = s->out_acked;
 	wait_for_app(c);

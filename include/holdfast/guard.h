@@ -201,6 +201,7 @@ struct guard_event {
 	X(UNREADY, "unready", "segments of connections that are not ready yet, dropped")           \
 	X(PROBED, "probed", "answers to probes taken")                                             \
 	X(ACK_LOWERED, "ack_lowered", "acknowledgements for what this node has not sent yet")      \
+	X(RENUMBERED, "renumbered", "acknowledgements from beyond a window that was taken back")   \
 	X(ACK_BEYOND, "ack_beyond", "acknowledgements for what was never sent, dropped")           \
 	X(SYNACK_HELD, "synack_held", "SYN-ACK held until its handshake is recorded")              \
 	X(SYN_FULL, "syn_full", "SYN refused: every slot is taken")                                \

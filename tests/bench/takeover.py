@@ -18,6 +18,7 @@ RATE = 20000000  # bytes a second of one download: short gaps between its segmen
 BEFORE, AFTER = 0.3, 0.5  # s of download around a crash
 MANY = 10000
 MANY_ROUNDS = 5
+MANY_AFTER = 2  # s
 RESTORE_ROUNDS = 7
 TRACK_ROUNDS = 5
 
@@ -59,8 +60,8 @@ def download(lab, harm):
     time.sleep(BEFORE)
     began = now_ns()
     harm(at)
+    time.sleep(AFTER)  # nobody who asks takes a processor meanwhile
     wait_for(10, "a new owner", lambda: lab.state(other(at)) in ("serving", "alone"))
-    time.sleep(AFTER)
     got = json.loads(client.communicate(timeout=10)[0])
     owned = lab.takeover(other(at))["last_takeover"]["began_ns"]
     # the old owner is silent from then on, so whatever comes is new
@@ -137,6 +138,7 @@ def ten_thousand(report):
         for _ in range(MANY_ROUNDS):
             at = lab.settled()
             lab.servers[at].kill()
+            time.sleep(MANY_AFTER)
             wait_for(30, "a new owner", lambda: lab.state(other(at)) in ("serving", "alone"))
             wait_for(30, "all of them", lambda: lab.takeover(other(at))["unfinished"] == 0)
             last = lab.takeover(other(at))["last_takeover"]

@@ -362,6 +362,7 @@ class Flow:
         if acked > self.acked:
             if self.kind.startswith("upload"):
                 self.gap(1, self.acked_at, now)
+            self.load.bytes_acked += acked - self.acked
             self.acked, self.acked_at = acked, now
             self.progress_at = now
         if acked == self.sent:
@@ -418,7 +419,7 @@ class Load(threading.Thread):
         self.gaps = {}  # crash -> [(kind, (down, up))]
         self.lost = self.bytes_lost = self.bytes_corrupted = 0
         self.connections = self.finished = self.requests = self.acknowledged_checks = 0
-        self.bytes_down = self.bytes_up = self.resets = 0
+        self.bytes_down = self.bytes_up = self.bytes_acked = self.resets = 0
         self.numbers = self.uploads = self.turn = 0
         self.paws = 0
         self.kernel_before = self.kernel_after = None

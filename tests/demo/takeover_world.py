@@ -151,11 +151,12 @@ class Node:
 
 
 class World:
-    """store: "direct" or "redis"; replica: Redis has one, and commits wait for it."""
+    """store: "direct" or "redis"; replica: Redis has one, and commits wait for it; durable: it writes its file before it answers."""
 
-    def __init__(self, bin_dir, store="direct", nodes=2, lease=None, pace=0, replica=False, lines=(), pcap=None):
+    def __init__(self, bin_dir, store="direct", nodes=2, lease=None, pace=0, replica=False, lines=(), pcap=None,
+                 durable=False):
         self.bin, self.store, self.lease, self.pace, self.replica = bin_dir, store, lease, pace, replica
-        self.lines, self.pcap = list(lines), pcap
+        self.lines, self.pcap, self.durable = list(lines), pcap, durable
         needed = {"ip": "iproute2", "nsenter": "util-linux", "sysctl": "procps"}
         if store == "redis":
             needed.update({"redis-server": "redis-server", "redis-cli": "redis-tools"})
@@ -242,9 +243,9 @@ class World:
     def redis(self, ip, *more):
         self.address(self.switch, "br1", ip + "/24")
         folder = os.path.join(self.work, "redis-" + ip)
-        os.mkdir(folder)
+        os.makedirs(folder, exist_ok=True)
         argv = [self.prog["redis-server"], "--port", "6379", "--bind", ip, "--protected-mode", "no", "--save", "",
-                "--appendonly", "no", "--dir", folder, "--logfile", os.path.join(folder, "log")] + list(more)
+                "--appendonly", "yes" if self.durable else "no", "--appendfsync", "no", "--dir", folder, "--logfile", os.path.join(folder, "log")] + list(more)
         p = subprocess.Popen(self.inside(self.switch, argv), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL, start_new_session=True)
         self.children.append(p)

@@ -54,7 +54,7 @@ class Conn:
         self.scale, self.peer_scale = scale, peer_scale
 
     def slot(self, mode="ACTIVE", **more):
-        fields = dict(in_next=0, in_acked=0, out_max=0, out_acked=0)
+        fields = dict(in_next=0, in_acked=0, out_max=0, out_acked=0, in_window=1 << 30)
         fields.update(in_fin=NONE, tsval=TSVAL, peer_tsval=PEER_TSVAL, generation=1)
         fields.update(more)
         return dict(conn=self, mode=mode, **fields)
@@ -299,6 +299,11 @@ def repeat_rows():
         row(f"T7 keep-alive asks for an answer v{fam}", IN, c.up(seq=99), "PASSED_IN", cont=True, want=dict(asked=2))
         row(f"T7 octet beyond the window asks for an answer v{fam}", IN, c.up(seq=100 + (told << SCALE), n=1),
             "PASSED_IN", cont=True, want=dict(asked=3, in_max=160))
+        taken_back = c.slot(in_commit=100, in_next=150, in_window=0, in_acked=100, in_edge=5000, in_max=4000, out_max=500)
+        row(f"T7 acknowledgement from beyond a window that our kernel took back v{fam}", IN, c.up(seq=4000, ack=500),
+            "PASSED_IN", slot=taken_back, after=c.up(seq=150, ack=500), want=dict(out_acked=500, in_max=4000))
+        row(f"T7 data from there stays as it is v{fam}", IN, c.up(seq=4000, ack=500, n=7), "PASSED_IN", slot=taken_back,
+            want=dict(out_acked=500))
         row(f"duplicates with SACK pass where nothing is clamped v{fam}", OUT,
             c.down(ack=100, win=1000, blocks=(200, 300)), "PASSED_OUT",
             slot=c.slot(in_commit=100, in_next=100, in_acked=100, in_edge=10**6))
