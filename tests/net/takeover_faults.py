@@ -28,6 +28,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from takeover_clients import enter  # noqa: E402
 from takeover_engine import Engine  # noqa: E402
+from takeover_wire import Wire  # noqa: E402
 from takeover_world import VIP, WorldError, wait_until  # noqa: E402
 
 BPF_OBJ_GET = 7
@@ -156,113 +157,6 @@ class Lab(contextlib.AbstractContextManager):
 
     def settled(self, seconds=20):
         return wait_until(self.load.crash_what + ": both nodes are there and synced", self.world.settled, seconds)
-
-
-def len_of(d, kind, l4, offset):
-    """Of the payload, which the capture may have cut off."""
-    if kind == 0x800:
-        return struct.unpack_from("!H", d, 16)[0] - (l4 - 14) - (offset >> 4) * 4
-    return struct.unpack_from("!H", d, 18)[0] - (offset >> 4) * 4
-
-
-class Wire:
-    """What the client's interface saw of the servers: each of these lists should be empty.
-
-    Two processors of a server may send two segments in another order than they made them, within REORDERED_S. An edge
-    may step back by what the window's scale cannot say (RFC 7323 section 2.4), and where another owner goes on: the record
-    may be older than what the client was told last. When both ends have closed, a connection
-    is over; a new owner that does not know it asks, and is told so.
-    """
-    REORDERED_S = 0.001
-
-    def __init__(self, path):
-        self.resets, self.acks, self.timestamps, self.edges = [], [], [], []
-        self.flows = {}
-        with open(path, "rb") as f:
-            f.read(24)
-            while True:
-                head = f.read(16)
-                if len(head) < 16:
-                    return
-                seconds, micros, length, _ = struct.unpack("<IIII", head)
-                self.packet("%d.%06d" % (seconds, micros), f.read(length))
-
-    def packet(self, when, d):
-        if len(d) < 54:
-            return
-        kind = struct.unpack_from("!H", d, 12)[0]
-        l4 = 14 + (d[14] & 15) * 4 if kind == 0x800 else 54
-        if len(d) < l4 + 20:
-            return
-        source, target, seq, ack, offset, flags, window = struct.unpack_from("!HHIIBBH", d, l4)
-        options = self.options(d[l4 + 20:l4 + (offset >> 4) * 4])
-        if target == 80:  # of the client
-            flow = self.flows.get((kind, source))
-            if flow:
-                flow["client_ack"] = ack
-            if flow and flags & 1:
-                flow["client_fin"] = (seq + len_of(d, kind, l4, offset) + 1) & 0xffffffff
-            if flags & 2 and not flags & 16:
-                self.flows[kind, source] = {"offered": options.get(3), "client_ack": 0}
-            return
-        flow = self.flows.get((kind, target))
-        if source != 80 or flow is None:
-            return
-        text, now = "%s port %d" % (when, target), float(when)
-        if flow.get("over"):
-            return
-        if flags & 4:
-            self.resets.append(text)
-            return
-        if flags & 2:
-            scale = options.get(3)
-            flow.update(scale=scale[0] if scale and flow["offered"] else 0)
-        self.stamp(flow, text, now, options.get(8), flags)
-        if not flags & 16 or flags & 2:
-            return
-        edge = ack + (window << flow.get("scale", 0))
-        if seq == (flow["client_ack"] - 1) & 0xffffffff:  # a new owner asks
-            flow.pop("edge", None)
-        if "ack" in flow:
-            if self.before(ack, flow["ack"]) and now - flow["ack_at"] > self.REORDERED_S:
-                self.acks.append("%s: %d bytes" % (text, flow["ack"] - ack))
-            told = edge + (2 << flow.get("scale", 0))
-            if "edge" in flow and self.before(told, flow["edge"]) and now - flow["edge_at"] > self.REORDERED_S:
-                self.edges.append("%s: %d bytes" % (text, (flow["edge"] - edge) & 0xffffffff))
-        if "ack" not in flow or not self.before(ack, flow["ack"]):
-            flow["ack"], flow["ack_at"] = ack, now
-        if "edge" not in flow or self.before(flow["edge"], edge & 0xffffffff):
-            flow["edge"], flow["edge_at"] = edge & 0xffffffff, now
-        flow["over"] = flags & 1 and ack == flow.get("client_fin") or flow.get("server_fin") and ack == flow.get("client_fin")
-        flow["server_fin"] = flow.get("server_fin") or flags & 1
-
-    def stamp(self, flow, text, now, option, flags):
-        if not option:
-            return
-        value = struct.unpack("!I", option[:4])[0]
-        if "ts" in flow and not flags & 2 and self.before(value, flow["ts"]):
-            if now - flow["ts_at"] <= self.REORDERED_S and self.before(flow["ts"] - 2, value):
-                return
-            self.timestamps.append("%s: %d ms" % (text, (flow["ts"] - value) & 0xffffffff))
-        else:
-            flow["ts"], flow["ts_at"] = value, now
-
-    @staticmethod
-    def before(a, b):
-        return (a - b) & 0xffffffff > 0x7fffffff
-
-    @staticmethod
-    def options(data):
-        out, i = {}, 0
-        while i < len(data) and data[i]:
-            if data[i] == 1:
-                i += 1
-                continue
-            if i + 1 >= len(data) or data[i + 1] < 2:
-                break
-            out[data[i]] = data[i + 2:i + data[i + 1]]
-            i += data[i + 1]
-        return out
 
 
 # ---- clients that lie ---------------------------------------------------------------------------------
