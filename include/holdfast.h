@@ -72,8 +72,9 @@ struct hf_restored {
 	/* The next byte that read(2) gives has this offset: what was committed */
 	uint64_t received;
 	bool peer_ended; /* the client's FIN was committed: read(2) gives 0 */
-	/* hf_end() was said. `sent` may be one more than what there was to send: our FIN, and then
-	 * all that is left is hf_ready(), hf_end() and close(2) */
+	/* hf_end() was said at a node before; here the client sees an end when it is said again.
+	 * `sent` may be one more than what there was to send: our FIN, and then all that is left is
+	 * hf_ready(), hf_end() and close(2) */
 	bool ended;
 	bool fresh; /* nothing was ever committed: treat it as accept(2) */
 	/* 0: none. Members of a bundle come one after the other, in the order in which they

@@ -34,9 +34,12 @@ struct conn {
 	uint64_t pending_ticket; /* newest commit of the application */
 	uint64_t pending_commit; /* and what the gate will be raised to */
 	bool dirty;              /* the record has yet to be put */
-	bool answer_end;         /* the application waits to hear that it may end */
-	bool ending;             /* our FIN was acknowledged; the slot goes at `due_ms` */
-	uint32_t ready;          /* protocols that said so, a bit each */
+	/* hf_end() was said here. Of what the record says that may not be true: an application of
+	 * another node said it, and ours may have more to send than its kernel has taken */
+	bool end_said;
+	bool answer_end; /* ... and our kernel's FIN may not leave yet */
+	bool ending;     /* our FIN was acknowledged; the slot goes at `due_ms` */
+	uint32_t ready;  /* protocols that said so, a bit each */
 
 	int fd;          /* restored: until traffic passes; -1 */
 	uint64_t due_ms; /* PROBING: the next probe; ending: the end; WAITING, ORPHAN: not before */

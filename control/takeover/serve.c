@@ -610,7 +610,7 @@ static int on_end(void *arg, struct app *a, uint32_t conn, struct app_why *why)
 		return 0; /* moved, or the peer has ended it: nothing to allow */
 	conn_close(c);    /* or the application's close(2) would not be the last one */
 	c->record.flags |= RECORD_END_ALLOWED;
-	c->answer_end = true;
+	c->end_said = c->answer_end = true;
 	serve_put(n, c);
 	return -EINPROGRESS;
 }
@@ -636,13 +636,11 @@ static void on_forget(void *arg, struct app *a, uint32_t conn)
 	if (!c)
 		return;
 	c->app = NULL;
-	c->answer_end = false;
-	if (c->state == CONN_UNREADY && c->record.bundle && !(c->record.flags & RECORD_END_ALLOWED))
+	if (c->state == CONN_UNREADY && c->record.bundle && !c->end_said)
 		takeover_refused(n, c);
-	else if (c->slot == CONN_NO_SLOT &&
-		 (c->record.proto == IPPROTO_TCP || c->record.flags & RECORD_END_ALLOWED))
+	else if (c->slot == CONN_NO_SLOT && (c->record.proto == IPPROTO_TCP || c->end_said))
 		serve_finish(n, c);
-	else if (!(c->record.flags & RECORD_END_ALLOWED))
+	else if (!c->end_said)
 		freeze(n, c);
 	else if (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED)
 		wind_up(n, c);
@@ -658,12 +656,11 @@ static void on_gone(void *arg, struct app *a, const char *why)
 		if (c->app != a)
 			continue;
 		c->app = NULL;
-		c->answer_end = false;
 		if (c->slot == CONN_NO_SLOT && c->record.proto == IPPROTO_TCP) {
 			conns_remove(n->conns, c);
 			continue;
 		}
-		if (c->record.flags & RECORD_END_ALLOWED) {
+		if (c->end_said) {
 			if (c->slot != CONN_NO_SLOT &&
 			    (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED))
 				wind_up(n, c);
@@ -710,8 +707,7 @@ static bool left(const struct conn *c, const struct guard_slot *s, uint64_t now_
 {
 	uint64_t last = s->last_ns > s->last_in_ns ? s->last_ns : s->last_in_ns;
 
-	return c->state == CONN_SERVING && !c->app && (c->record.flags & RECORD_END_ALLOWED) &&
-	       now_ns > last + LEFT_NS;
+	return c->state == CONN_SERVING && !c->app && c->end_said && now_ns > last + LEFT_NS;
 }
 
 void serve_tick(struct node *n, uint64_t now_ms)

@@ -63,7 +63,6 @@ static void fill_slot(struct guard_slot *s, const struct record *r)
 {
 	s->in_commit = r->in_commit;
 	s->facts = r->facts;
-	s->flags = r->flags & RECORD_END_ALLOWED ? GUARD_END_ALLOWED : 0;
 	s->out_foreign = (r->out_max > r->out_acked ? r->out_max : r->out_acked) + FOREIGN_BYTES;
 	s->out_max = r->out_acked;
 	s->in_next = s->in_acked = r->in_commit;
@@ -436,7 +435,7 @@ void takeover_fresh(struct node *n, const struct guard_event *e)
  * with the others. */
 static bool over(const struct conn *c)
 {
-	return c->state == CONN_UNREADY && !c->app && c->record.flags & RECORD_END_ALLOWED;
+	return c->state == CONN_UNREADY && !c->app && c->end_said;
 }
 
 /* All of them are there, and an application for each. */
@@ -532,7 +531,7 @@ static void take_back(struct node *n, const struct group *g)
 		if (c->app)
 			app_moved(c->app, c->number);
 		c->app = NULL;
-		c->answer_end = false;
+		c->end_said = c->answer_end = false;
 		if (c->slot != CONN_NO_SLOT)
 			n->slots[c->slot].mode = GUARD_FROZEN;
 		conn_close(c);
