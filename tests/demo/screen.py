@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 
 BOLD, DIM, RED, GREEN, YELLOW, BLUE = "1", "2", "31", "32", "33", "36"
@@ -16,6 +17,7 @@ class Screen:
         self.colour = self.live and "NO_COLOR" not in os.environ
         self.path = "-"
         self.moving = False
+        self.lock = threading.RLock()
         self.seen = (0.0, 0)
         self.speed = 0.0
 
@@ -25,19 +27,27 @@ class Screen:
     def line(self, text=""):
         if self.json:
             return
-        if self.moving:
-            sys.stdout.write("\r\033[K")
-            self.moving = False
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        with self.lock:
+            self.clear()
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    def clear(self):
+        """Takes the moving line away."""
+        with self.lock:
+            if self.moving:
+                sys.stdout.write("\r\033[K")
+                sys.stdout.flush()
+                self.moving = False
 
     def move(self, text):
         if not self.live:
             return
         width = shutil.get_terminal_size().columns - 1
-        sys.stdout.write("\r\033[K" + text[:width])
-        sys.stdout.flush()
-        self.moving = True
+        with self.lock:
+            sys.stdout.write("\r\033[K" + text[:width])
+            sys.stdout.flush()
+            self.moving = True
 
     def phase(self, text):
         if self.live:
@@ -49,7 +59,7 @@ class Screen:
         if self.json:
             print(json.dumps({"ok": False, "error": why}))
         else:
-            self.line()
+            self.clear()
             sys.stderr.write("holdfast demo: %s\n" % why)
         return 1
 

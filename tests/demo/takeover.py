@@ -7,6 +7,7 @@ Results go to DIR/demo: takeover.json, takeover.svg, takeover-logs after a failu
 transfer was compared with what it must be, and none was lost or wrong.
 """
 import argparse
+import bisect
 import hashlib
 import json
 import os
@@ -46,15 +47,15 @@ class Transfer(threading.Thread):
         self.done = 0
         self.wrong = 0
         self.problem = None
-        self.samples, self.gaps = [], []
-        self.gap = (0.0, 0.0)  # the longest, and when
-        self.last = 0.0
-        self.began = threading.Event()
+        self.samples = []  # (time, bytes so far)
+        self.known = (None, b"")  # the part that was made last
         self.sum = hashlib.sha256()
 
     def part(self, i):
         """Of the known content: no part of it is like another."""
-        return hashlib.shake_128(self.seed + b"/%d" % i).digest(min(PART, self.size - i * PART))
+        if self.known[0] != i:
+            self.known = i, hashlib.shake_128(self.seed + b"/%d" % i).digest(max(0, min(PART, self.size - i * PART)))
+        return self.known[1]
 
     def prepare(self):
         content = hashlib.sha256()
@@ -67,15 +68,22 @@ class Transfer(threading.Thread):
         self.want = content.hexdigest()
 
     def note(self, count, now):
-        if self.last:
-            wait = now - self.last
-            if wait > self.gap[0]:
-                self.gap = (wait, self.last)
-            if wait > 0.01:
-                self.gaps.append((self.last, wait))
-        self.last = now
         self.done += count
         self.samples.append((now, self.done))
+
+    def pauses(self, since, until):
+        """(when, how long) of each time without progress that overlaps."""
+        first = max(1, bisect.bisect_left(self.samples, (since,)))
+        for (t0, _), (t1, _) in zip(self.samples[first - 1:], self.samples[first:]):
+            if t0 >= until:
+                return
+            yield t0, t1 - t0
+
+    def longest(self, since, until):
+        """None where nothing was under way then."""
+        if not self.samples or not self.samples[0][0] < since < self.samples[-1][0]:
+            return None
+        return max(length for _, length in self.pauses(since, until))
 
     def spawn(self, argv, **more):
         w = self.demo.engine.world
@@ -97,6 +105,7 @@ class Transfer(threading.Thread):
             self.wrong += sum(a != b for a, b in zip(data, want)) + max(0, len(data) - len(want))
 
     def get(self):
+        # paced by the server: with --limit-rate the pauses would hide in what waits in the client's kernel
         p = self.spawn(["--no-buffer", self.url], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0)
         index = at = 0
         while True:
@@ -131,7 +140,11 @@ class Transfer(threading.Thread):
         code = p.stdout.read()
         if not self.problem and code != b"201":
             self.problem = "the server said %s" % code.decode()
-        if self.problem:
+
+    def check_stored(self):
+        """When all transfers are over: the work would hold up those that are not."""
+        target = os.path.join(self.demo.engine.world.root, self.path)
+        if not self.upload or self.problem:
             return
         with open(target, "rb") as f:
             for i in range((self.size + PART - 1) // PART):
@@ -162,6 +175,7 @@ class Demo:
         # beside curl some connections of other kinds: keep-alive, pipelined, half-closed
         self.engine = Engine(args.bin, seed=args.seed, connections=10, kinds=KINDS, rate=400000, store=args.store,
                              pace=RATE)
+        self.progress = Progress(self)
         self.transfers = [Transfer(self, i, i % 2 == 1, 4 if i < 2 else 6) for i in range(4)]
 
     def run(self):
@@ -176,6 +190,7 @@ class Demo:
             self.size / 1e6, VIP, VIP6))
         for t in self.transfers:
             t.start()
+        self.progress.start()
         self.wait(0.7)
         rng = random.Random(self.engine.seed)
         while not self.over() and time.monotonic() - self.t0 < self.args.seconds * 0.9:
@@ -186,6 +201,9 @@ class Demo:
         self.t1 = time.monotonic()
         for t in self.transfers:
             t.join(10)
+        self.show.phase("comparing what was stored")
+        for t in self.transfers:
+            t.check_stored()
         self.show.phase("letting the other connections end")
         self.engine.finish(30)
 
@@ -194,30 +212,46 @@ class Demo:
 
     def crash(self, kind):
         c = self.engine.crash(kind)
-        self.show.line("  %5.1f s  %-30s of %s: %s serves after %.0f ms" % (
+        self.show.line("  %5.1f s  %-30s of %s: %s serves after %3.0f ms" % (
             c.at - self.t0, WHAT[c.kind], c.node, c.to, (c.taken - c.at) * 1000))
+
+    def close(self):
+        self.progress.stop = True
+        if self.progress.is_alive():
+            self.progress.join()
+        self.engine.close()
 
     def wait(self, seconds):
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            done = sum(t.done for t in self.transfers)
-            self.show.move("  %d crashes, %.0f of %.0f MB, %d other connections" % (
-                len(self.engine.crashes), done / 1e6, self.size * len(self.transfers) / 1e6,
-                self.engine.load.connections))
-            time.sleep(min(0.05, max(0.0, end - time.monotonic())))
+        while time.monotonic() < end and not self.over():
+            time.sleep(0.02)
+
+    def serving(self):
+        last = self.engine.crashes[-1] if self.engine.crashes else None
+        return (last.to or "nobody") if last else self.first_owner
 
     # ---- figures
 
-    def gaps_of(self, t):
-        """The longest pause of that transfer in each crash, in ms."""
+    def crashes(self, planned):
+        return [c for c in self.engine.crashes if (c.kind == "drain") == planned]
+
+    def gaps_of(self, t, which=None):
+        """The longest pause of that transfer in each crash (of these), until the next one, in ms."""
         crashes = self.engine.crashes
-        out = []
-        for i, c in enumerate(crashes):
-            until = crashes[i + 1].at if i + 1 < len(crashes) else self.t1
-            if not t.samples or not t.samples[0][0] < c.at < t.samples[-1][0]:
-                continue
-            longest = max((n for at, n in t.gaps if at + n >= c.at and at < until), default=0.01)
-            out.append(longest * 1000)
+        ends = [c.at for c in crashes[1:]] + [self.t1]
+        gaps = [t.longest(c.at, end) for c, end in zip(crashes, ends) if which is None or c in which]
+        return [g * 1000 for g in gaps if g is not None]
+
+    def kinds(self):
+        out = {}
+        for kind in KINDS:
+            which = [c for c in self.engine.crashes if c.kind == kind]
+            if which:
+                out[kind] = {"times": len(which),
+                             "served_ms": quantiles(sorted((c.taken - c.at) * 1000 for c in which if c.taken))}
+                for way, upload in (("download", False), ("upload", True)):
+                    out[kind][way + "_gap_ms"] = quantiles(sorted(
+                        g for t in self.transfers if t.upload == upload for g in self.gaps_of(t, which)))
         return out
 
     def record(self):
@@ -234,11 +268,12 @@ class Demo:
             transfers.append({"name": t.title, "bytes": t.done, "bytes_lost": missing, "bytes_corrupted": t.wrong,
                               "sha256": t.sum.hexdigest(), "gap_ms": quantiles(sorted(self.gaps_of(t)))})
         self.problems += others["problems"]
-        if not self.engine.crashes:
+        crashes = len(self.crashes(False))
+        if not crashes:
             self.problems.append("nothing has crashed")
         ok = not self.problems and others["ok"]
         return {
-            "ok": ok, "crashes": len(self.engine.crashes),
+            "ok": ok, "crashes": crashes, "planned": len(self.crashes(True)),
             "connections": len(self.transfers) + others["connections"],
             "bytes": sum(t["bytes"] for t in transfers) + others["bytes"],
             "bytes_lost": sum(t["bytes_lost"] for t in transfers) + others["bytes_lost"],
@@ -246,16 +281,32 @@ class Demo:
             "gap_ms": quantiles(sorted(g for t in self.transfers for g in self.gaps_of(t))),
             "resets": others["resets"], "paws": others["paws"], "connections_lost": others["connections_lost"],
             "transfers": transfers, "other_connections": others["connections"], "other_requests": others["requests"],
-            "kinds": {k: v["crashes"] for k, v in others["kinds"].items()}, "store": self.args.store,
+            "kinds": self.kinds(), "store": self.args.store,
             "seed": self.engine.seed, "problems": self.problems, "duration_s": round(time.monotonic() - self.began, 1),
         }
 
 
-def show_table(show, record):
-    heads = ["transfer", "MB", "bytes lost", "corrupted", "gap ms: median", "95 %", "longest"]
-    rows = [[t["name"], "%.0f" % (t["bytes"] / 1e6), str(t["bytes_lost"]), str(t["bytes_corrupted"])] +
-            [str(t["gap_ms"][q] if t["gap_ms"][q] is not None else "-") for q in ("median", "p95", "max")]
-            for t in record["transfers"]]
+class Progress(threading.Thread):
+    """The moving line, also while a crash is under way."""
+
+    def __init__(self, demo):
+        super().__init__(daemon=True)
+        self.demo = demo
+        self.stop = False
+
+    def run(self):
+        d, seen = self.demo, []
+        while not d.over() and not self.stop:
+            now = time.monotonic()
+            seen = seen[-6:] + [(now, sum(t.done for t in d.transfers))]
+            speed = (seen[-1][1] - seen[0][1]) / max(now - seen[0][0], 0.1)
+            ways = ["".join("%4d %%" % (t.done * 100 / t.size) for t in d.transfers if t.upload == up) for up in (0, 1)]
+            d.show.move("  %5.1f s  %-6s serves   down%s   up%s   %5.1f MB/s" % (
+                now - d.t0, d.serving(), ways[0], ways[1], speed / 1e6))
+            time.sleep(0.1)
+
+
+def show_table(show, heads, rows):
     widths = [max(len(r[i]) for r in rows + [heads]) for i in range(len(heads))]
 
     def put(cells):
@@ -266,10 +317,26 @@ def show_table(show, record):
     show.line(show.paint("  ".join("-" * w for w in widths), screen.DIM))
     for row in rows:
         show.line(put(row))
+
+
+def figure(value):
+    return "-" if value is None else "%.0f" % value if value >= 10 else "%.1f" % value
+
+
+def show_tables(show, record):
+    show_table(show, ["transfer", "MB", "bytes lost", "corrupted", "gap ms: median", "95 %", "longest"],
+               [[t["name"], "%.0f" % (t["bytes"] / 1e6), str(t["bytes_lost"]), str(t["bytes_corrupted"])] +
+                [figure(t["gap_ms"][q]) for q in ("median", "p95", "max")] for t in record["transfers"]])
+    show_table(show, ["what happened, medians in ms", "times", "other serves", "gap down", "gap up", "longest gap"],
+               [[WHAT[kind], str(k["times"]), figure(k["served_ms"]["median"]), figure(k["download_gap_ms"]["median"]),
+                 figure(k["upload_gap_ms"]["median"]),
+                 figure(max(k["download_gap_ms"]["max"] or 0, k["upload_gap_ms"]["max"] or 0))]
+                for kind, k in record["kinds"].items()])
     show.line()
-    show.line("Crashes: " + ", ".join("%s %d" % (WHAT[k], n) for k, n in record["kinds"].items()))
-    show.line("Beside curl: %d connections of other kinds, %d requests, each byte compared; %d RST and %d PAWS at the client" % (
-        record["other_connections"], record["other_requests"], record["resets"], record["paws"]))
+    show.line("Beside curl %d connections of other kinds with %d requests: each byte compared." % (
+        record["other_connections"], record["other_requests"]))
+    show.line("The client's kernel counted %d RST and %d segments with an old timestamp." % (
+        record["resets"], record["paws"]))
 
 
 def options():
@@ -327,20 +394,21 @@ def main():
             signal.signal(number, signal.SIG_IGN)
         if demo:
             show.phase("taking everything away")
-            demo.engine.close()
+            demo.close()
+            show.clear()
     if not record:
         return show.fail("; ".join(demo.problems))
     if args.json:
         print(json.dumps(record, indent=2))
     else:
-        show_table(show, record)
+        show_tables(show, record)
         show.line("Picture: " + os.path.join(args.output, "takeover.svg"))
         show.line("Record:  " + os.path.join(args.output, "takeover.json"))
         show.line()
         for p in record["problems"]:
             show.line(show.paint("problem: ", screen.RED) + p)
-        show.line(show.paint("%d servers died, no byte was lost, none was wrong." % record["crashes"], screen.BOLD,
-                             screen.GREEN) if record["ok"] else
+        show.line(show.paint("%d crashes, planned moves: %d. No byte lost, none wrong." % (
+            record["crashes"], record["planned"]), screen.BOLD, screen.GREEN) if record["ok"] else
                   show.paint("Not everything survived.", screen.BOLD, screen.RED))
     return 0 if record["ok"] else 1
 

@@ -3,7 +3,8 @@
 from timeline import FAINT, GAP, INK, LEFT, PAPER, RIGHT, RULE, SOFT, WIDTH, Axis, area, bottom_axis, box, in_ms, text
 
 NODES = {"a": ("#2b6cb0", "#e3eef8"), "b": ("#b7791f", "#faf0da"), "c": ("#5b7f3a", "#eaf2e0")}
-OWNER_Y, OWNER_H, LANES_Y, LANE_H, AREA_H = 112, 22, 152, 46, 30
+OWNER_Y, OWNER_H, LANES_Y, LANE_H, AREA_H = 124, 22, 158, 46, 30
+LABEL_ROWS, LABEL_H = 3, 13
 SHOWN_GAP_MS = 30
 BIN_S = 0.1
 
@@ -33,16 +34,30 @@ def served(demo, axis):
     return out + [(at, axis.t1, node)]
 
 
+def causes(demo, axis, bottom):
+    """What happened, above the line where it did; in the lowest row where it touches no neighbour."""
+    lines, labels, ends = [], [], [0.0] * LABEL_ROWS
+    for c in demo.engine.crashes:
+        x, half = axis.x(c.at), 2.9 * len(c.kind) + 3
+        row = next((i for i, end in enumerate(ends) if x - half > end), ends.index(min(ends)))
+        ends[row] = x + half
+        y = OWNER_Y - 10 - LABEL_H * row
+        lines.append('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="%s" stroke-dasharray="2 3"/>' % (
+            x, y + 3, x, bottom, FAINT))
+        labels.append(text(x, y, c.kind, 10, SOFT, "middle", halo=PAPER))
+    return lines + labels
+
+
 def draw(demo, record):
     axis = Axis(demo.t0, demo.t1)
     bottom = LANES_Y + LANE_H * len(demo.transfers) + 6
-    height = bottom + 62
+    height = bottom + 76
     out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="Inter, Segoe UI, Helvetica, '
            'Arial, sans-serif">' % (WIDTH, height),
            "<title>Servers die, connections do not</title>", box(0, 0, WIDTH, height, PAPER),
            text(24, 36, "Servers die, connections do not", 20, INK, "start", "bold"),
-           text(24, 58, "curl through one address while %d times the server is killed, hung, cut off or drained"
-                % record["crashes"], 13, SOFT),
+           text(24, 58, "curl through one address while its server is killed, hung, cut off (%d times) or drained (%d)"
+                % (record["crashes"], record["planned"]), 13, SOFT),
            text(RIGHT, 36, "no byte lost, none wrong" if record["ok"] else "NOT everything survived", 14,
                 "#2f7d4f" if record["ok"] else GAP, "end", "bold"),
            text(LEFT - 12, OWNER_Y + 15, "who serves", 12, SOFT, "end")]
@@ -55,32 +70,29 @@ def draw(demo, record):
                 out.append(text((x0 + x1) / 2, OWNER_Y + 15, node, 12, "#ffffff", "middle", "bold"))
         else:
             out.append(box(x0, OWNER_Y, max(x1, x0 + 1), OWNER_H, "#7a8490"))
-    end = 0.0
-    for c in demo.engine.crashes:
-        x = axis.x(c.at)
-        out.append('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="%s" stroke-dasharray="2 3"/>' % (
-            x, OWNER_Y - 8, x, bottom, FAINT))
-        if x > end:
-            out.append(text(x, OWNER_Y - 12, c.kind, 10, SOFT, "middle"))
-            end = x + 6 * len(c.kind) + 6
+    out += causes(demo, axis, bottom)
     top = 2.0 * demo.rate
     for i, t in enumerate(demo.transfers):
         base = LANES_Y + i * LANE_H + LANE_H - 6
         out += [text(LEFT - 12, base - 16, t.title, 12, INK, "end", "bold"),
-                text(LEFT - 12, base - 2, "%.0f MB, gap %s" % (t.size / 1e6, in_ms(t.gap[0] * 1000)), 10, SOFT, "end"),
+                text(LEFT - 12, base - 2, "%.0f MB, gap %s" % (t.size / 1e6, in_ms(record["transfers"][i]["gap_ms"]["max"] or 0)), 10, SOFT, "end"),
                 '<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="%s"/>' % (LEFT, base, RIGHT, base, RULE)]
         out.append('<g transform="translate(0,%.1f) scale(1,%.3f)">%s</g>' % (
             base, AREA_H / 44.0, area(rates(t.samples, axis), top, axis, 0)))
-        for at, length in t.gaps:
+        over = axis.x(t.samples[-1][0]) if t.samples and not t.is_alive() else RIGHT
+        if RIGHT - over > 40:
+            out.append(text(over + 8, base - 6, "failed" if t.problem else "complete", 10, GAP if t.problem else SOFT))
+        for at, length in t.pauses(demo.t0, demo.t1):
             if length * 1000 >= SHOWN_GAP_MS:
                 x0 = axis.x(at)
                 out.append(box(x0, base - AREA_H, max(axis.x(at + length), x0 + 1.5), AREA_H, GAP, ' fill-opacity="0.3"'))
     out += bottom_axis(axis, bottom)
     gap = record["gap_ms"]
     if gap["median"] is not None:
-        out.append(text(24, height - 12, "Gap: the longest pause of a transfer in one crash (downloads at curl, uploads in the file): median %s, 95 %% %s, "
-                        "longest %s; red from %d ms on. Beside curl %d connections of other kinds, each byte compared." % (
-                            in_ms(gap["median"]), in_ms(gap["p95"]), in_ms(gap["max"]), SHOWN_GAP_MS,
-                            record["other_connections"]), 11, SOFT))
+        out.append(text(24, height - 28, "Gap: the longest pause of a transfer in one crash (downloads at curl, uploads in the "
+                        "stored file): median %s, 95 %% %s, longest %s." % (
+                            in_ms(gap["median"]), in_ms(gap["p95"]), in_ms(gap["max"])), 11, SOFT))
+    out.append(text(24, height - 12, "Red: pauses from %d ms on. Grey: nobody serves. Beside curl %d connections of other kinds, "
+                    "each byte compared." % (SHOWN_GAP_MS, record["other_connections"]), 11, SOFT))
     out.append("</svg>\n")
     return "\n".join(out)

@@ -365,7 +365,7 @@ class World:
             if n.daemon and n.status():
                 n.ask("down")
                 end = time.monotonic() + 3
-                while time.monotonic() < end and os.path.exists("/proc/%d" % n.daemon):
+                while time.monotonic() < end and alive(n.daemon):
                     time.sleep(0.01)
             n.kill_daemon()
         for p in self.children:
