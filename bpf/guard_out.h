@@ -18,33 +18,56 @@ struct answer {
 	__u8 flags;
 	bool clamped;
 	bool held; /* it was a FIN */
+	bool kept; /* other than it was made, lest something goes back */
 };
 
-/* The window from `ack` on that keeps the right edge, and never takes back an edge that left. What
- * the scale cannot say is left out: the peer learns of it later. */
+static __always_inline void answer_window(struct answer *a, const struct guard_slot *slot,
+					  __s64 units)
+{
+	a->window = units > 65535 ? 65535 : units;
+	a->edge = a->ack + ((__s64)a->window << (slot->facts.our_wscale & 15));
+}
+
+/* The window from `commit` on that keeps the right edge. What the scale cannot say is left out: the
+ * peer learns of it later. */
 static __always_inline void answer_clamp(struct answer *a, const struct guard_slot *slot,
 					 __s64 commit)
 {
-	__u32 scale = slot->facts.our_wscale & 15;
-	__s64 left = READ_ONCE(slot->in_edge), window;
-
-	window = larger(a->edge - commit, 0) >> scale;
-	if (commit + (window << scale) < left)
-		window = (left - commit + (1 << scale) - 1) >> scale;
-	if (window > 65535)
-		window = 65535;
 	a->clamped = true;
 	a->ack = commit;
-	a->window = window;
-	a->edge = commit + (window << scale);
+	answer_window(a, slot, larger(a->edge - commit, 0) >> (slot->facts.our_wscale & 15));
 }
 
-/* A peer counts repeats as signs of loss, so those that the clamp makes must not leave; but one
- * who asked by a retransmission or a probe gets his answer. */
-static __always_inline bool answer_repeats(const struct answer *a, const struct segment *s,
-					   const struct guard_slot *slot)
+/*
+ * A right edge that left is not taken back (RFC 9293 section 3.8.6). Our kernel takes its own back
+ * when it has no memory (since Linux 6.9), and what user space made may leave after what our kernel
+ * made later: it was not running in between. What is sent within the edge and finds no memory is
+ * dropped and sent again, as it would have been anyway. What a kernel's window lacks because of its
+ * scale is no step back (RFC 7323 section 2.4).
+ */
+static __always_inline void answer_keep(struct answer *a, const struct guard_slot *slot,
+					bool marked)
 {
-	if (!a->clamped && !a->held)
+	__u32 scale = slot->facts.our_wscale & 15;
+	__s64 left = READ_ONCE(slot->in_edge), unit = 1ll << scale;
+
+	if (marked && a->ack < (__s64)READ_ONCE(slot->in_acked)) {
+		a->ack = READ_ONCE(slot->in_acked);
+		answer_window(a, slot, larger(a->edge - a->ack, 0) >> scale);
+		a->kept = true;
+	}
+	if (likely(a->edge >= left || (!a->clamped && !a->kept && a->edge + unit > left)))
+		return;
+	answer_window(a, slot, (left - a->ack + unit - 1) >> scale);
+	a->kept = true;
+}
+
+/* A peer counts repeats as signs of loss, so those that the clamp makes, or user space, must not
+ * leave; but one who asked by a retransmission or a probe gets his answer. */
+static __always_inline bool answer_repeats(const struct answer *a, const struct segment *s,
+					   const struct guard_slot *slot, bool marked)
+{
+	if (!a->clamped && !a->held && !marked)
 		return false;
 	if (s->payload || a->flags & (HF_TCP_SYN | HF_TCP_FIN | HF_TCP_RST))
 		return false;
@@ -80,8 +103,34 @@ static __always_inline bool out_over(const struct guard_slot *slot)
 	       slot->in_next > READ_ONCE(slot->in_fin);
 }
 
+/* What our kernel's clock of timestamps says, also by what is then held. What user space made tells
+ * nothing of it, but a probe may be ahead of what a former node's kernel said. */
+static __always_inline void out_note_clock(struct guard_slot *slot, const struct segment *s,
+					   bool marked, __u64 now)
+{
+	__s32 ahead = s->options & GUARD_TS ? s->tsval - slot->tsval : 0;
+
+	if (ahead < 0 || (marked && !ahead))
+		return;
+	if (ahead)
+		WRITE_ONCE(slot->tsval, s->tsval);
+	WRITE_ONCE(slot->last_ns, now);
+}
+
+/* The peer drops what is older than what it has had (PAWS, RFC 7323 section 5): so is what was made
+ * before another segment, on another processor or by user space, and leaves after it. */
+static __always_inline int out_restamp(ctx_t *ctx, const struct segment *s,
+				       const struct guard_slot *slot)
+{
+	__u32 newest = READ_ONCE(slot->tsval);
+
+	if (likely(!(s->options & GUARD_TS) || !ts_older(s->tsval, newest)))
+		return 0;
+	return segment_restamp(ctx, s, newest);
+}
+
 static __always_inline void out_note_data(struct guard_slot *slot, const struct segment *s,
-					  __u8 flags, __u64 now)
+					  __u8 flags)
 {
 	__s64 end = offset_of(s->seq, slot->facts.iss + 1, slot->out_max) + s->payload;
 
@@ -91,9 +140,6 @@ static __always_inline void out_note_data(struct guard_slot *slot, const struct 
 	}
 	if (end > (__s64)slot->out_max)
 		WRITE_ONCE(slot->out_max, end);
-	if (s->options & GUARD_TS && !ts_older(s->tsval, slot->tsval))
-		WRITE_ONCE(slot->tsval, s->tsval);
-	WRITE_ONCE(slot->last_ns, now);
 }
 
 /* Our SYN-ACK once more. One of another connection has to wait until user space has taken this one
@@ -120,10 +166,12 @@ static __always_inline void answer_read(struct answer *a, struct guard_slot *slo
 static __always_inline int out_rewrite(ctx_t *ctx, const struct segment *s,
 				       const struct guard_slot *slot, const struct answer *a)
 {
-	__u32 ack = a->clamped ? slot->facts.irs + 1 + (__u32)a->ack : s->ack;
+	__u32 ack = a->flags & HF_TCP_ACK ? slot->facts.irs + 1 + (__u32)a->ack : s->ack;
 
 	if (segment_rewrite(ctx, s, ack, a->window, a->flags))
 		return -1;
+	if (a->kept)
+		count(GUARD_REASON_KEPT);
 	if (!a->clamped)
 		return 0;
 	count(GUARD_REASON_CLAMPED);
@@ -146,6 +194,7 @@ static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard
 		return out_synack(s, slot);
 	if (unlikely(out_stale(s, slot)))
 		return GUARD_REASON_UNREADY;
+	out_note_clock(slot, s, marked, now);
 	if (unlikely(s->flags & HF_TCP_RST && out_over(slot)))
 		return GUARD_REASON_END_HELD;
 	if (unlikely(s->flags & (HF_TCP_FIN | HF_TCP_RST) && !ends)) {
@@ -159,15 +208,18 @@ static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard
 		answer_read(&a, slot, s, commit, marked);
 		if (mode == GUARD_ACTIVE && !marked && a.ack > commit)
 			answer_clamp(&a, slot, commit);
-		if (answer_repeats(&a, s, slot))
+		answer_keep(&a, slot, marked);
+		if (answer_repeats(&a, s, slot, marked))
 			return a.held ? GUARD_REASON_END_HELD : GUARD_REASON_REPEATED;
 	} else if (a.held && !s->payload) {
 		return GUARD_REASON_END_HELD;
 	}
-	if ((a.clamped || a.held) && out_rewrite(ctx, s, slot, &a))
+	if ((a.clamped || a.held || a.kept) && out_rewrite(ctx, s, slot, &a))
+		return GUARD_REASON_HELPER_FAILED;
+	if (out_restamp(ctx, s, slot))
 		return GUARD_REASON_HELPER_FAILED;
 	out_note_answer(slot, &a);
-	out_note_data(slot, s, a.flags, now);
+	out_note_data(slot, s, a.flags);
 	return GUARD_REASON_PASSED_OUT;
 }
 

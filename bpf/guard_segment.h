@@ -65,7 +65,8 @@ struct segment {
 	__u8 wscale;
 	__u8 sack_at; /* offset of the option with blocks from the TCP header; 0: there is none */
 	__u8 sack_len;
-	__u8 pad[3];
+	__u8 ts_at; /* offset of its sender's timestamp from the TCP header; 0: there is none */
+	__u8 pad[2];
 };
 
 struct option_walk {
@@ -79,6 +80,7 @@ struct option_walk {
 	__u8 wscale;
 	__u8 sack_at;
 	__u8 sack_len;
+	__u8 ts_at;
 };
 
 static __always_inline __u8 option_byte(const struct option_walk *w, __u32 at)
@@ -96,6 +98,7 @@ static __always_inline void option_note(struct option_walk *w, __u32 at, __u8 ki
 {
 	if (kind == OPTION_TIMESTAMP && len == 10) {
 		w->options |= GUARD_TS;
+		w->ts_at = TCP_HEADER + at + 2;
 		w->tsval = option_word(w, at + 2);
 		w->tsecr = option_word(w, at + 6);
 	} else if (kind == OPTION_SACK && len <= SACK_MAX) {
@@ -159,6 +162,7 @@ static __noinline int segment_walk_options(ctx_t *ctx, struct segment *s)
 	s->wscale = w.wscale;
 	s->sack_at = w.sack_at;
 	s->sack_len = w.sack_len;
+	s->ts_at = w.ts_at;
 	return 0;
 }
 
@@ -171,6 +175,7 @@ static __always_inline bool segment_common_options(struct segment *s, const __u8
 	if (len < 12 || (const void *)(words + 3) > end || words[0] != bpf_htonl(0x0101080a))
 		return false;
 	s->options = GUARD_TS;
+	s->ts_at = TCP_HEADER + 4;
 	s->tsval = bpf_ntohl(words[1]);
 	s->tsecr = bpf_ntohl(words[2]);
 	if (len == 12)
@@ -401,6 +406,20 @@ static __noinline int segment_renumber(ctx_t *ctx, const struct segment *s, __u3
 	__u64 diff = (__u64)word + (__u32)~bpf_htonl(s->seq);
 
 	if (bpf_skb_store_bytes(ctx, s->p.l4 + 4, &word, sizeof(word), 0))
+		return -1;
+	return segment_sum(ctx, s, diff);
+}
+
+/* Gives the segment another timestamp of its sender's. One at an odd offset stays as it is: no
+ * stack that sends through here lays it there. */
+static __noinline int segment_restamp(ctx_t *ctx, const struct segment *s, __u32 tsval)
+{
+	__be32 word = bpf_htonl(tsval);
+	__u64 diff = (__u64)word + (__u32)~bpf_htonl(s->tsval);
+
+	if (s->ts_at & 1)
+		return 0;
+	if (bpf_skb_store_bytes(ctx, s->p.l4 + s->ts_at, &word, sizeof(word), 0))
 		return -1;
 	return segment_sum(ctx, s, diff);
 }

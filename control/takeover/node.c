@@ -29,7 +29,6 @@
 #include "control/takeover/segment.h"
 #include "control/takeover/vip.h"
 
-#define TICK_US 100000u
 #define CLAIM_LATER                                                                                \
 	500u /* a node whose application is not there leaves the group to others so long */
 #define STALL_MS    1000u
@@ -128,7 +127,7 @@ static void try_claim(struct node *n)
 	ret = store_claim(n->store);
 	if (ret && ret != -EAGAIN && ret != -EALREADY)
 		log_debug("the ownership cannot be claimed: %s", strerror(-ret));
-	n->claim_ms = now + TICK_US / 1000;
+	n->claim_ms = now + NODE_TICK_MS;
 }
 
 static void on_changed(void *arg, const struct store_status *s)
@@ -282,7 +281,7 @@ static void watch_load(struct node *n, uint64_t now)
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval tick = {.tv_usec = TICK_US};
+	static const struct timeval tick = {.tv_usec = NODE_TICK_MS * 1000};
 	struct node *n = arg;
 	uint64_t now = clock_ms();
 
@@ -291,7 +290,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (n->owner)
 		serve_tick(n, now);
 	watch_store(n, now);
-	if (now / 1000 != (now - TICK_US / 1000) / 1000)
+	if (now / 1000 != (now - NODE_TICK_MS) / 1000)
 		watch_load(n, now);
 	try_claim(n);
 	event_add(n->tick_event, &tick);

@@ -26,6 +26,8 @@ struct points;
 struct ring_buffer;
 struct segment_sender;
 
+#define NODE_TICK_MS 100u /* serve_tick() */
+
 /* One takeover of this node's, for status and the bench. Times in ns, CLOCK_BOOTTIME. */
 struct node_takeover {
 	uint64_t began_ns;
@@ -123,8 +125,10 @@ void serve_put(struct node *n, struct conn *c);
 void serve_tick(struct node *n, uint64_t now_ms);
 /* Sends the acknowledgement, or tells the window, that is due and that our kernel does not send. */
 void serve_push(struct node *n, const struct conn *c);
-/* The timestamp that a segment of that connection has now. */
+/* The timestamp that a segment of that connection has now; perhaps more, never less. */
 uint32_t serve_tsval(const struct guard_slot *s);
+/* ms that a connection's timestamps may be ahead of its record's, while the store takes records. */
+uint32_t serve_lag_ms(const struct node *n);
 /* The slot of a connection that is over goes back; its record too. */
 void serve_finish(struct node *n, struct conn *c);
 /* Takes all that is guarded out of the data plane and tells the applications. */

@@ -64,12 +64,19 @@ static void stamp(const struct node *n, struct record *r)
 }
 
 /* What our kernel's clock of timestamps says: it goes on while nothing is sent, and the next owner
- * counts from the record's time on. */
+ * counts from the record's time on. The data plane writes the timestamp first and its time after
+ * it; read the other way round, the two give no less than the clock. */
 uint32_t serve_tsval(const struct guard_slot *s)
 {
-	uint64_t now = node_now_ns(), last = s->last_ns;
+	uint64_t last = __atomic_load_n(&s->last_ns, __ATOMIC_ACQUIRE), now = node_now_ns();
+	uint32_t tsval = __atomic_load_n(&s->tsval, __ATOMIC_RELAXED);
 
-	return s->tsval + (last && now > last ? (uint32_t)((now - last) / 1000000) : 0);
+	return tsval + (last && now > last ? (uint32_t)((now - last) / 1000000) : 0);
+}
+
+uint32_t serve_lag_ms(const struct node *n)
+{
+	return TSVAL_STALE + NODE_TICK_MS * (n->conf->takeover.max_connections / REFRESH_BATCH + 2);
 }
 
 static void gather(const struct node *n, struct conn *c)
@@ -140,7 +147,9 @@ static void fill_push(const struct guard_slot *s, struct segment *g)
 		.seq = s->out_max,
 		.ack = s->in_next < s->in_commit ? s->in_next : s->in_commit,
 		.edge = edge_of(s),
-		.tsval = serve_tsval(s),
+		/* not what the clock may say by now: our kernel's next segment must not lie behind
+		 */
+		.tsval = s->tsval,
 		.tsecr = s->peer_tsval,
 	};
 }

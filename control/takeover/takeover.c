@@ -38,14 +38,19 @@
 /* Unknown segments after a takeover: a record may still be on its way to its slot, and a RST would
  * end what another node's connection was. */
 #define UNKNOWN_NS 30000000000ull
-/* Above the last timestamp we know of: of what left after the record was written. */
+/* Above what may have left: so much lies between the lives of a connection on one node, at least.
+ */
 #define TS_AHEAD_MS 1000u
 /* A kernel that gives no window opens it when something is read: of a restored connection there is
  * nothing to read. */
 #define WINDOW_MIN 65535u
 #define DAY_MS     86400000u
 
-static uint32_t timestamp(const struct record *r)
+/* Above whatever left after the record was written. If the nodes' clocks agree, the time that has
+ * passed says how much that is; if they do not, then the records' lag, and the lease: so long an
+ * owner goes on whose records reach the store no more. The clocks of the kernels themselves differ
+ * by far less than the rest. */
+static uint32_t timestamp(const struct node *n, const struct record *r)
 {
 	struct timespec t;
 	uint64_t now, elapsed;
@@ -53,13 +58,15 @@ static uint32_t timestamp(const struct record *r)
 	clock_gettime(CLOCK_REALTIME, &t);
 	now = (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 	elapsed = now > r->time_ms ? now - r->time_ms : 0;
-	/* the nodes' clocks may differ: a jump of a day is harmless, one of 25 is a step back */
-	return r->tsval + TS_AHEAD_MS + (elapsed < DAY_MS ? elapsed : DAY_MS);
+	/* a jump of a day is harmless, one of 25 is a step back */
+	if (elapsed > DAY_MS)
+		elapsed = DAY_MS;
+	return r->tsval + TS_AHEAD_MS + serve_lag_ms(n) + n->conf->takeover.lease + elapsed;
 }
 
 /* ---- slots --------------------------------------------------------------- */
 
-static void fill_slot(struct guard_slot *s, const struct record *r)
+static void fill_slot(const struct node *n, struct guard_slot *s, const struct record *r)
 {
 	s->in_commit = r->in_commit;
 	s->facts = r->facts;
@@ -67,7 +74,7 @@ static void fill_slot(struct guard_slot *s, const struct record *r)
 	s->out_max = r->out_acked;
 	s->in_next = s->in_acked = r->in_commit;
 	s->in_edge = r->in_edge;
-	s->tsval = timestamp(r);
+	s->tsval = timestamp(n, r);
 	s->last_ns = node_now_ns();
 	s->out_acked = r->out_acked;
 	s->in_max = r->in_commit;
@@ -84,7 +91,7 @@ static int take_slot(struct node *n, const struct record *r, uint32_t *ret)
 	if (err)
 		return err;
 	s = &n->slots[*ret];
-	fill_slot(s, r);
+	fill_slot(n, s, r);
 	__atomic_store_n(&s->mode, GUARD_PROBING, __ATOMIC_RELEASE);
 	err = guard_publish(n->guard, *ret);
 	if (err)
@@ -223,6 +230,19 @@ static struct conn *adopt_conn(struct node *n, const struct record *r)
 	return NULL;
 }
 
+/* The node that answered the SYN may have repeated its answer, and have said more since. */
+static void adopt_embryo(struct node *n, const struct record *r)
+{
+	struct guard_facts facts = r->facts;
+	uint64_t forgotten, ticket;
+
+	facts.tsval = timestamp(n, r) + EMBRYO_LIFE_MS;
+	guard_embryo(n->guard, &facts);
+	embryos_add(n->embryos, &r->facts, r->id, clock_ms(), &forgotten);
+	if (forgotten)
+		store_delete(n->store, forgotten, &ticket);
+}
+
 static bool adopt(void *arg, const struct record *r)
 {
 	const struct guard_key *key = &r->facts.key;
@@ -234,12 +254,7 @@ static bool adopt(void *arg, const struct record *r)
 	if (r->proto == IPPROTO_TCP)
 		points_add(n->points, &key->local, key->local_port, false, r->service);
 	if (r->flags & RECORD_EMBRYO) {
-		uint64_t forgotten, ticket;
-
-		guard_embryo(n->guard, &r->facts);
-		embryos_add(n->embryos, &r->facts, r->id, clock_ms(), &forgotten);
-		if (forgotten)
-			store_delete(n->store, forgotten, &ticket);
+		adopt_embryo(n, r);
 		return true;
 	}
 	n->last.records++;

@@ -27,7 +27,9 @@
 #define GUARD_EVENTS_BYTES   (1024u * 1024u)
 
 /* SO_MARK of what the daemon sends itself from a guarded address (probes, acknowledgements after
- * a commit): egress lets it out as it is while the lease holds. */
+ * a commit): egress lets it out while the lease holds, in any mode and beyond the commit. It may
+ * leave later than what our kernel made later, so egress gives it the newest timestamp,
+ * acknowledgement and right edge that have left, and drops it if nothing new remains. */
 #define GUARD_MARK 0x48464755u
 
 /*
@@ -141,8 +143,8 @@ struct guard_slot {
 	__u64 in_next;   /* what our kernel would acknowledge */
 	__u64 in_acked;  /* what was acknowledged: the highest that left */
 	__u64 in_edge;   /* right edge of the window, the highest that left */
-	__u64 last_ns;   /* CLOCK_BOOTTIME of the last segment out */
-	__u32 tsval;     /* of the last segment out */
+	__u64 last_ns;   /* CLOCK_BOOTTIME of the last segment that our kernel made */
+	__u32 tsval;     /* newest that our kernel made, or that left; at `last_ns` */
 	__u32 answered;  /* value of `asked` when the last answer left */
 	__u32 resets;    /* FIN and RST held back */
 	__u32 in_window; /* bytes that our kernel would take beyond in_next */
@@ -192,6 +194,7 @@ struct guard_event {
 	X(PASSED_IN, "passed_in", "segments of guarded connections let in")                        \
 	X(PASSED_OUT, "passed_out", "segments of guarded connections let out")                     \
 	X(CLAMPED, "clamped", "acknowledgements brought down to the commit")                       \
+	X(KEPT, "kept", "segments whose acknowledgement or right edge would have gone back")       \
 	X(REPEATED, "repeated", "acknowledgements held because they said nothing new")             \
 	X(END_HELD, "end_held", "FIN and RST held back: the application did not end it")           \
 	X(FENCED_IN, "fenced_in", "packets to a guarded address while not its owner")              \

@@ -119,7 +119,7 @@ def frame(packet, tags=()):
 
 
 def row(name, prog, before, reason, after=None, drop=None, slot=None, want=None, events=(), cont=False, mark=0,
-        gso=0, lease=EVER, unknown="0", full=False, foreign=None, clamped=False, rate=100, tags=(), facts=None):
+        gso=0, lease=EVER, unknown="0", full=False, foreign=None, clamped=False, kept=None, rate=100, tags=(), facts=None):
     """`reason` None: not counted. after=None: untouched. `want`: fields of the slot afterwards; of slot 0 if
     the row has one, of the one that was opened otherwise. `events`: types. `cont`: goes on where the row
     before it stopped."""
@@ -130,7 +130,7 @@ def row(name, prog, before, reason, after=None, drop=None, slot=None, want=None,
         verdict="TC_ACT_SHOT" if drop else "TC_ACT_UNSPEC", before=frame(before, tags),
         after=frame(after, tags) if after is not None else None, slot=slot, want=want or {}, events=list(events),
         cont=cont, mark=mark, gso=gso, lease=lease, unknown=unknown, full=full, foreign=foreign, clamped=clamped,
-        rate=rate, facts=facts))
+        rate=rate, facts=facts, kept=kept))
 
 
 def handshake_rows():
@@ -306,7 +306,70 @@ def repeat_rows():
             want=dict(out_acked=500))
         row(f"duplicates with SACK pass where nothing is clamped v{fam}", OUT,
             c.down(ack=100, win=1000, blocks=(200, 300)), "PASSED_OUT",
-            slot=c.slot(in_commit=100, in_next=100, in_acked=100, in_edge=10**6))
+            slot=c.slot(in_commit=100, in_next=100, in_acked=100, in_edge=100 + (1000 << SCALE)))
+        row(f"T3 and keep their blocks where the window would shrink v{fam}", OUT,
+            c.down(ack=100, win=0, blocks=(200, 300)), "PASSED_OUT", kept=True,
+            slot=c.slot(in_commit=100, in_next=100, in_acked=100, in_edge=100 + (1000 << SCALE)),
+            after=c.down(ack=100, win=1000, blocks=(200, 300)))
+
+
+def keep_rows():
+    """Acknowledgements, right edges and timestamps that left are not taken back, whoever made the segment."""
+    for fam, scale, base in ((4, SCALE, IRS), (6, SCALE, IRS), (4, 0, IRS), (4, 14, WRAP)):
+        c = Conn(fam, irs=base, scale=scale)
+        what = f"v{fam} scale {scale}"
+        unit = 1 << scale
+        edge = 100 + 900 * unit
+        told = dict(in_commit=100, in_next=100, in_acked=100, in_edge=edge, out_max=20, tsval=TSVAL)
+        slot = c.slot(**told)
+        for n, gso in ((0, 0), (37, 0), (2800, 1400)):
+            row(f"T3 window that our kernel takes back stays open {what} {n}", OUT, c.down(seq=20, ack=100, win=0, n=n),
+                "PASSED_OUT", gso=gso, slot=slot, kept=True, after=c.down(seq=20, ack=100, win=900, n=n),
+                want=dict(in_next=100, in_window=0, in_acked=100, in_edge=edge, out_max=20 + n))
+            row(f"T3 timestamp of another processor does not go back {what} {n}", OUT,
+                c.down(seq=20, ack=100, win=900, n=n, ts=(TSVAL - 2, PEER_TSVAL)), "PASSED_OUT", gso=gso, slot=slot,
+                after=c.down(seq=20, ack=100, win=900, n=n, ts=(TSVAL, PEER_TSVAL)), want=dict(tsval=TSVAL, last_ns=0))
+        row(f"T3 edge as it was is no change {what}", OUT, c.down(seq=20, ack=100, win=900), "PASSED_OUT", slot=slot)
+        row(f"T3 window stays open in mode OPEN {what}", OUT, c.down(seq=20, ack=150, win=0), "PASSED_OUT", kept=True,
+            slot=dict(slot, mode="OPEN"), after=c.down(seq=20, ack=150, win=900 if scale else 850))
+        row(f"T3 window that the field cannot tell is told as far as it can {what}", OUT, c.down(seq=20, ack=100, win=7),
+            "PASSED_OUT", kept=True, slot=dict(slot, in_edge=100 + 70000 * unit), after=c.down(seq=20, ack=100, win=65535),
+            want=dict(in_edge=100 + 70000 * unit))
+        if scale:
+            row(f"T3 what the scale cannot tell is no step back {what}", OUT, c.down(seq=20, ack=100, win=900), "PASSED_OUT",
+                slot=dict(slot, in_edge=edge + unit - 1), want=dict(in_edge=edge + unit - 1))
+            row(f"T3 a step back by one unit is {what}", OUT, c.down(seq=20, ack=100, win=900), "PASSED_OUT", kept=True,
+                slot=dict(slot, in_edge=edge + unit), after=c.down(seq=20, ack=100, win=901), want=dict(in_edge=edge + unit))
+        late = c.down(seq=20, ack=100, win=800, ts=(TSVAL - 2, PEER_TSVAL))
+        row(f"T3 daemon's acknowledgement that comes late says nothing new {what}", OUT, late, "REPEATED", slot=slot,
+            mark="GUARD_MARK", want=dict(in_edge=edge, tsval=TSVAL))
+        row(f"T3 or brings the news with the newest edge and timestamp {what}", OUT, late, "PASSED_OUT", kept=True,
+            slot=dict(slot, in_acked=60), mark="GUARD_MARK",
+            after=c.down(seq=20, ack=100, win=900, ts=(TSVAL, PEER_TSVAL)),
+            want=dict(in_acked=100, in_edge=edge, tsval=TSVAL, last_ns=0))
+        row(f"T3 or its edge with the newest acknowledgement {what}", OUT, c.down(seq=20, ack=100, win=1000), "PASSED_OUT",
+            kept=True, slot=dict(slot, in_commit=100 + 50 * unit, in_acked=100 + 50 * unit), mark="GUARD_MARK",
+            after=c.down(seq=20, ack=100 + 50 * unit, win=950), want=dict(in_acked=100 + 50 * unit, in_edge=100 + 1000 * unit))
+        row(f"T3 or an answer that the peer asked for {what}", OUT, late, "PASSED_OUT", kept=True, slot=dict(slot, asked=3),
+            mark="GUARD_MARK", after=c.down(seq=20, ack=100, win=900, ts=(TSVAL, PEER_TSVAL)), want=dict(answered=3))
+        row(f"T3 held acknowledgement tells our kernel's clock {what}", OUT, c.down(seq=20, ack=150, win=0, ts=(TSVAL + 9, 1)),
+            "REPEATED", slot=slot, kept=False, want=dict(tsval=TSVAL + 9, in_acked=100))
+        row(f"T3 and the daemon's next one bears it {what}", OUT,
+            c.down(seq=20, ack=100, win=1000, ts=(TSVAL, PEER_TSVAL)), "PASSED_OUT", cont=True, mark="GUARD_MARK",
+            after=c.down(seq=20, ack=100, win=1000, ts=(TSVAL + 9, PEER_TSVAL)), want=dict(in_edge=100 + 1000 * unit))
+        row(f"T3 timestamps do not go back where they wrap {what}", OUT,
+            c.down(seq=20, ack=100, win=900, n=5, ts=(2**32 - 1, PEER_TSVAL)), "PASSED_OUT", slot=dict(slot, tsval=1),
+            after=c.down(seq=20, ack=100, win=900, n=5, ts=(1, PEER_TSVAL)), want=dict(tsval=1))
+        row(f"T3 what is older by an earlier life is dropped {what}", OUT,
+            c.down(seq=20, ack=100, win=900, n=5, ts=(TSVAL - 501, PEER_TSVAL)), "UNREADY", slot=slot)
+    late = [("Timestamp", (TSVAL - 2, PEER_TSVAL)), ("NOP", None), ("NOP", None)]
+    now = [("Timestamp", (TSVAL, PEER_TSVAL)), ("NOP", None), ("NOP", None)]
+    c = Conn(4)
+    row("T3 timestamp without NOPs in front", OUT, c.down(ack=100, opts=late), "PASSED_OUT", slot=c.slot(in_commit=100),
+        after=c.down(ack=100, opts=now))
+    c = Conn(4, ts=False)
+    row("T3 window stays open without timestamps", OUT, c.down(ack=100, win=0, n=9), "PASSED_OUT", kept=True,
+        slot=c.slot(in_commit=100, in_acked=100, in_edge=100 + (40 << SCALE)), after=c.down(ack=100, win=40, n=9))
 
 
 def end_rows():
@@ -592,7 +655,7 @@ def facts_of(c):
 def emit_row(r):
     out = ['.name = "%s"' % r["name"], ".out = %d" % (r["prog"] == OUT), ".verdict = " + r["verdict"],
            ".reason = " + r["reason"], ".cont = %d" % r["cont"], ".full = %d" % r["full"],
-           ".clamped = %d" % r["clamped"], ".mark = %s" % r["mark"], ".gso = %d" % r["gso"],
+           ".clamped = %d" % r["clamped"], ".kept = %d" % (-1 if r["kept"] is None else r["kept"]), ".mark = %s" % r["mark"], ".gso = %d" % r["gso"],
            ".lease = %s" % r["lease"], ".unknown = %s" % r["unknown"], ".rate = %d" % r["rate"],
            ".before = {%s}" % literal(r["before"]), ".after = {%s}" % literal(r["after"])]
     if r["slot"]:
@@ -615,7 +678,7 @@ def emit_row(r):
     print("\t{ %s },\n" % ",\n\t  ".join(out))
 
 
-for make_rows in (handshake_rows, clamp_rows, repeat_rows, end_rows, in_rows, probe_rows, fence_rows, malformed_rows):
+for make_rows in (handshake_rows, clamp_rows, repeat_rows, keep_rows, end_rows, in_rows, probe_rows, fence_rows, malformed_rows):
     make_rows()
 print("/* made by tests/guard/gen.py */")
 print("static const struct row rows[] = {")
