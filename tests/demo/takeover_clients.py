@@ -23,6 +23,10 @@ FILES = 16  # each is a part of it that begins elsewhere
 FILE_MAX = 8 << 20
 TICK_S = 0.003
 STALL_S = 20  # so long without progress: it is lost
+# ... unless its kernel has sent nothing since servers are well: each repeat fell into another outage, and the time to the next
+# one doubles (RFC 6298 section 5.5). Up to TCP_RTO_MAX, and the answer.
+PATIENCE_S = 130
+LAST_DATA_SENT = 44  # of struct tcp_info: tcpi_last_data_sent, ms
 CLONE_NEWNET = 0x40000000
 
 
@@ -371,8 +375,18 @@ class Flow:
             self.progress_at = now
             if now >= self.pause_until and not self.waiting and not self.out and not self.ended_own:
                 self.resume(now)
-        elif now - self.progress_at > STALL_S:
-            self.fail("no progress for %d s" % STALL_S)
+        elif now - self.progress_at > STALL_S and not self.unlucky(now):
+            self.fail("no progress for %d s" % (now - self.progress_at))
+
+    def unlucky(self, now):
+        if self.sent == self.acked or now - self.progress_at > PATIENCE_S:
+            return False
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_SENT + 4)
+        sent_at = now - struct.unpack_from("I", info, LAST_DATA_SENT)[0] / 1000
+        if sent_at > self.load.well_since:
+            return False
+        self.load.patient.add(self.name)
+        return True
 
     def resume(self, now):
         if not self.next(now):
@@ -414,6 +428,7 @@ class Load(threading.Thread):
         self.check_now = False
         self.stopping = False
         self.problems = []
+        self.patient = set()
         self.failed = []
         self.connect_times = []
         self.gaps = {}  # crash -> [(kind, (down, up))]
@@ -421,6 +436,7 @@ class Load(threading.Thread):
         self.connections = self.finished = self.requests = self.acknowledged_checks = 0
         self.bytes_down = self.bytes_up = self.bytes_acked = self.resets = 0
         self.numbers = self.uploads = self.turn = 0
+        self.knocks = 0  # connections to be opened at once
         self.paws = 0
         self.kernel_before = self.kernel_after = None
 
@@ -429,13 +445,23 @@ class Load(threading.Thread):
             time.monotonic() - self.crash_at, self.crash, self.crash_what, text))
 
     crash_at, crash_what = 0.0, "none"
+    well_since = 0.0
+
+    def settled(self, when):
+        """Called by another thread: all are well since then."""
+        self.well_since = when
 
     def crashed(self, what):
         """Called by another thread when a server is about to die."""
         self.crash_what = what
         self.crash_at = time.monotonic()
         self.crash += 1
+        self.well_since = float("inf")
         self.check_now = True
+
+    def knock(self, count):
+        """Called by another thread: so many clients come at the same moment, want little, and end."""
+        self.knocks = count
 
     def stop(self):
         self.stopping = True
@@ -490,9 +516,13 @@ class Load(threading.Thread):
         except OSError:
             pass
 
-    def open(self):
-        kind = self.kinds[self.turn % len(self.kinds)]
-        self.turn += 1
+    def plan_knock(self):
+        yield [self.small(True)]
+
+    def open(self, kind=None):
+        if not kind:
+            kind = self.kinds[self.turn % len(self.kinds)]
+            self.turn += 1
         family = self.random.choice((4, 6))
         # A client of another make now and then. A kernel looks at these again when the SYN-ACK comes.
         if self.options and all(f.connected for f in self.by_fd.values()):
@@ -513,6 +543,8 @@ class Load(threading.Thread):
             f = Flow(self, kind, family, self.plan_big(True), half_close=True)
         elif kind == "half-closed upload":
             f = Flow(self, kind, family, self.plan_upload(True), rate_up=self.rate, half_close=True)
+        elif kind == "knock":
+            f = Flow(self, kind, family, self.plan_knock(), half_close=self.random.random() < 0.5)
         else:
             f = Flow(self, kind, family, self.plan_idle())
         f.arm(time.monotonic())
@@ -564,6 +596,9 @@ class Load(threading.Thread):
                 self.check_now = False
                 for flow in list(self.by_fd.values()):
                     flow.check_acknowledged()
+            while self.knocks and not self.stopping:
+                self.knocks -= 1
+                self.open("knock")
             if now < next_tick:
                 continue
             next_tick = now + TICK_S

@@ -57,6 +57,7 @@ class Node:
         self.daemon = None  # pid
         self.server = None  # Popen
         self.stopped = []  # pids that were sent SIGSTOP
+        self.cut, self.down = "", ""  # of "nk": which cables are, which interfaces
         self.control = None
 
     # ---- the daemon's control socket, without a process for each question
@@ -119,6 +120,8 @@ class Node:
         if self.server:
             self.server.kill()
             self.server.wait()
+            if self.server.pid in self.stopped:
+                self.stopped.remove(self.server.pid)
             self.server = None
 
     def kill_daemon(self):
@@ -129,6 +132,8 @@ class Node:
             except ProcessLookupError:
                 pass
             wait_until("the end of the daemon", lambda: not alive(self.daemon))
+            if self.daemon in self.stopped:
+                self.stopped.remove(self.daemon)
             self.daemon = None
 
     def pause(self, *pids):
@@ -151,16 +156,18 @@ class Node:
 
 
 class World:
-    """store: "direct" or "redis"; replica: Redis has one, and commits wait for it; durable: it writes its file before it answers."""
+    """store: "direct" or "redis"; replica: Redis has one, and commits wait for it; durable: it writes its file before it answers;
+    pcap: a capture of what the client's interface sees; wire: it is judged while it runs (takeover_wire.py)."""
 
     def __init__(self, bin_dir, store="direct", nodes=2, lease=None, pace=0, replica=False, lines=(), pcap=None,
-                 durable=False):
+                 durable=False, wire=False):
         self.bin, self.store, self.lease, self.pace, self.replica = bin_dir, store, lease, pace, replica
-        self.lines, self.pcap, self.durable = list(lines), pcap, durable
+        self.lines, self.pcap, self.durable, self.wire = list(lines), pcap, durable, wire
+        self.capture = self.judge = None
         needed = {"ip": "iproute2", "nsenter": "util-linux", "sysctl": "procps"}
         if store == "redis":
             needed.update({"redis-server": "redis-server", "redis-cli": "redis-tools"})
-        if pcap:
+        if pcap or wire:
             needed["tcpdump"] = "tcpdump"
         self.prog = {name: shutil.which(name, path=PATH) for name in needed}
         missing = sorted({needed[name] for name, path in self.prog.items() if not path})
@@ -233,15 +240,45 @@ class World:
             self.address(n.ns, "n0", "10.5.0.%d/24" % n.number, "fd05::%d/64" % n.number)
             self.address(n.ns, "k0", n.own + "/24")
         if self.pcap:
-            self.children.append(subprocess.Popen(
-                self.inside(self.client, [self.prog["tcpdump"], "-i", "c0", "-U", "-s", "120", "-B", "65536", "-w",
-                                          self.pcap, "tcp port 80"]),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True))
+            self.children.append(self.tcpdump(self.pcap, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
             wait_until("tcpdump", lambda: os.path.exists(self.pcap))
+        if self.wire:
+            self.watch_wire()
+
+    def tcpdump(self, to, **more):
+        return subprocess.Popen(
+            self.inside(self.client, [self.prog["tcpdump"], "-i", "c0", "-U", "-s", "120", "-B", "131072", "-w", to,
+                                      "tcp port 80"]), stdin=subprocess.DEVNULL, start_new_session=True, **more)
+
+    def watch_wire(self):
+        said = os.path.join(self.work, "tcpdump")
+        with open(said, "w") as f:
+            self.capture = self.tcpdump("-", stdout=subprocess.PIPE, stderr=f)
+        self.judge = subprocess.Popen(
+            [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "takeover_wire.py"),
+             os.path.join(self.work, "wire")], stdin=self.capture.stdout, start_new_session=True)
+        self.capture.stdout.close()
+        self.children += [self.capture, self.judge]
+
+        def begun():
+            with open(said) as f:
+                return "listening" in f.read()
+        wait_until("tcpdump", begun)
+
+    def wire_result(self):
+        """Ends the capture. What takeover_wire.py found, and "dropped": packets that it did not get."""
+        self.capture.terminate()
+        self.capture.wait(10)
+        self.judge.wait(60)
+        with open(os.path.join(self.work, "wire")) as f:
+            result = json.load(f)
+        with open(os.path.join(self.work, "tcpdump")) as f:
+            dropped = [line.split()[0] for line in f if "dropped by kernel" in line]
+        result["dropped"] = int(dropped[0])
+        return result
 
     def redis(self, ip, *more):
-        self.address(self.switch, "br1", ip + "/24")
+        self.ip(self.switch, "addr", "replace", ip + "/24", "dev", "br1")
         folder = os.path.join(self.work, "redis-" + ip)
         os.makedirs(folder, exist_ok=True)
         argv = [self.prog["redis-server"], "--port", "6379", "--bind", ip, "--protected-mode", "no", "--save", "",
@@ -260,10 +297,31 @@ class World:
             return
         self.redis_server = self.redis("10.6.0.50")
         if self.replica:
-            self.redis_replica = self.redis("10.6.0.51", "--replicaof", "10.6.0.50", "6379", "--repl-diskless-sync-delay",
-                                            "0")
-            wait_until("the replica", lambda: "master_link_status:up" in
-                       self.redis_cli("10.6.0.51", "info", "replication").stdout, every=0.05)
+            self.start_replica("10.6.0.51")
+            self.wait_for_replica()
+
+    def start_replica(self, ip):
+        self.redis_replica = self.redis(ip, "--replicaof", "10.6.0.50", "6379", "--repl-diskless-sync-delay", "0")
+        self.replica_at = ip
+
+    def wait_for_replica(self):
+        wait_until("the replica", lambda: "master_link_status:up" in
+                   self.redis_cli(self.replica_at, "info", "replication").stdout, every=0.05)
+
+    def kill_redis(self):
+        self.redis_server.kill()
+        self.redis_server.wait()
+        self.children.remove(self.redis_server)
+
+    def fail_over_redis(self):
+        """The replica becomes master, and gets its address."""
+        self.redis_cli(self.replica_at, "replicaof", "no", "one")
+        self.redis_cli(self.replica_at, "config", "set", "bind", self.replica_at + " 10.6.0.50")
+        self.redis_server = self.redis_replica
+
+    def replace_replica(self):
+        """Whoever was master before comes back, empty, as the replica."""
+        self.start_replica("10.6.0.52" if self.replica_at == "10.6.0.51" else "10.6.0.51")
 
     def write_confs(self):
         key = os.path.join(self.work, "key")
@@ -321,14 +379,17 @@ class World:
     # ---- cables
 
     def cut(self, node, ports="nk"):
+        node.cut += ports
         for p in ports:
             self.ip(self.switch, "link", "set", p + node.name, "nomaster")
 
     def heal(self, node, ports="nk"):
+        node.cut = "".join(p for p in node.cut if p not in ports)
         for p in ports:
             self.ip(self.switch, "link", "set", p + node.name, "master", "br0" if p == "n" else "br1")
 
     def link(self, node, state, ports="nk"):
+        node.down = ports if state == "down" else ""
         for p in ports:
             self.ip(node.ns, "link", "set", p + "0", state)
         if state == "up" and "n" in ports:  # what a network manager would do: the node's own address, not the VIP
@@ -338,6 +399,9 @@ class World:
 
     def keep_logs(self, folder):
         os.makedirs(folder, exist_ok=True)
+        for name in ("wire", "wire.pcap"):
+            if os.path.exists(os.path.join(self.work, name)):
+                shutil.copyfile(os.path.join(self.work, name), os.path.join(folder, name))
         with open(os.path.join(folder, "client.ss"), "w") as f:
             f.write(self.run(*self.inside(self.client, ["ss", "-tnoiem"]), check=False).stdout)
         for n in self.nodes:

@@ -26,7 +26,8 @@ def options():
     p = argparse.ArgumentParser(prog="takeover.py", description="Crash servers at random under load.")
     p.add_argument("--bin", required=True, help="the folder of holdfast and holdfastd")
     p.add_argument("--crashes", type=int, default=1000)
-    p.add_argument("--seconds", type=float, help="begin no crash later than this")
+    p.add_argument("--seconds", type=float, help="begin no crash later than this: fewer crashes, and no failure")
+    p.add_argument("--limit", type=float, help="seconds after which it is a failure not to be done (default: 60 and 5 a crash)")
     p.add_argument("--store", choices=("direct", "redis"), default="direct")
     p.add_argument("--nodes", type=int, default=2)
     p.add_argument("--replica", action="store_true", help="Redis has a replica, and commits wait for it")
@@ -37,6 +38,7 @@ def options():
     p.add_argument("--only", action="append", choices=list(engine.KINDS), help="crashes of this kind; repeat for more")
     p.add_argument("--no-options", action="store_true", help="all clients have timestamps, SACK and window scaling")
     p.add_argument("--pcap", help="tcpdump at the client writes there")
+    p.add_argument("--no-wire", action="store_true", help="do not judge what the client's interface sees")
     p.add_argument("--json", action="store_true", help="print the record and nothing else")
     p.add_argument("--output", help="where a failure's logs go (default: BIN/soak)")
     args = p.parse_args()
@@ -72,6 +74,16 @@ def report(record, args):
     if record["slow_connects"]:
         print("%d connections needed more than one SYN; the longest %.1f s" % (
             record["slow_connects"], record["connect_max_ms"] / 1000))
+    if record["patient"]:
+        print("%d connections waited longer than 20 s for the next repeat of their own TCP" % record["patient"])
+    gap = record["gap_ms"]
+    print("gap of a transfer in a crash: median %s, 95 %% %s, longest %s ms" % (gap["median"], gap["p95"], gap["max"]))
+    for ms, kind, crash in record["longest_gaps"]:
+        print("    %d ms, %s, %s" % (ms, kind, crash))
+    if record["wire"]:
+        print("on the wire: " + ", ".join("%d %s" % (v, k.replace("_", " ")) for k, v in record["wire"].items()))
+    print("%d strikes; left out, as docs/takeover.md says that it is not survived: %s" % (
+        record["strikes"], "; ".join("%s (%d times)" % (k, v) for k, v in sorted(record["left_out"].items())) or "nothing"))
     for p in record["problems"][:20]:
         print("problem: " + p)
 
@@ -94,23 +106,25 @@ def main():
         if args.json or not (sys.stdout.isatty() or c.number % 25 == 24):
             return
         load = e.load
-        line = "%4d/%d  %-8s %s>%s  %4.0f ms, back %4.0f ms  %d connections  %.1f GB  lost %d" % (
-            c.number + 1, args.crashes, c.kind, c.node, c.to or "-", ((c.taken or c.at) - c.at) * 1000,
+        line = "%4d/%d  %4.0f s  %-11s %s>%s  %4.0f ms, back %4.0f ms  %d connections  %.1f GB  lost %d" % (
+            c.number + 1, args.crashes, time.monotonic() - began, c.kind, c.node, c.to or "-", ((c.taken or c.at) - c.at) * 1000,
             (c.settled - c.at) * 1000, load.connections, (load.bytes_down + load.bytes_up) / 1e9, load.lost)
         print(line + ("\033[K\r" if sys.stdout.isatty() else ""), end="" if sys.stdout.isatty() else "\n", flush=True)
 
     try:
         e = engine.Engine(args.bin, seed=args.seed, connections=args.connections, kinds=kinds, rate=args.rate,
                           options=not args.no_options, store=args.store, nodes=args.nodes, lease=args.lease,
-                          pace=args.rate, replica=args.replica, pcap=args.pcap)
+                          pace=args.rate, replica=args.replica, pcap=args.pcap, wire=not args.no_wire)
         try:
             e.start()
-            e.run(args.crashes, note, deadline=began + args.seconds if args.seconds else None)
+            e.run(args.crashes, note, deadline=began + args.seconds if args.seconds else None,
+                  limit=began + (args.limit or 60 + 5 * args.crashes))
         except WorldError as error:
             e.problems.append(str(error))
         if e.load:
             if not e.problems and not e.load.problems:
                 e.finish()
+            e.judge_wire()
             record = e.record()
         if e.problems or not record or not record["ok"]:
             shutil.rmtree(args.output, ignore_errors=True)
