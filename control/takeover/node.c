@@ -31,11 +31,12 @@
 
 #define CLAIM_LATER                                                                                \
 	500u /* a node whose application is not there leaves the group to others so long */
-#define STALL_MS    1000u
-#define CLOSED_NS   1000000000ull /* a group that is to be handed over, and is not, opens again */
-#define OVERLOAD_MS 60000u        /* between two gifts, so that two busy nodes do not play ball */
-#define EMBRYO_RATE 5000u
-#define SLICE_NS    100000u
+#define STALL_MS         1000u
+#define ANNOUNCE_LAST_MS 5000u
+#define CLOSED_NS        1000000000ull /* a group that is to be handed over, and is not, opens again */
+#define OVERLOAD_MS      60000u /* between two gifts, so that two busy nodes do not play ball */
+#define EMBRYO_RATE      5000u
+#define SLICE_NS         100000u
 
 uint64_t node_now_ns(void)
 {
@@ -204,6 +205,26 @@ void node_fail_over(struct node *n, const char *why)
 			why, strerror(-ret));
 }
 
+static void announce(struct node *n, uint64_t now)
+{
+	const struct conf_takeover *t = &n->conf->takeover;
+
+	for (size_t i = 0; i < t->address_count; i++)
+		announce_send(n->announcer, n->ifindex, &t->addresses[i].addr);
+	n->announce_ms = now + n->announce_wait_ms;
+	n->announce_wait_ms = 2 * n->announce_wait_ms < ANNOUNCE_LAST_MS ? 2 * n->announce_wait_ms
+									 : ANNOUNCE_LAST_MS;
+}
+
+/* A frame may be lost, and who takes over when it is cut off from everybody has told nobody: no
+ * link changes when a switch's port comes back, and neighbours would believe what they heard last
+ * for up to a minute. */
+void node_announce(struct node *n)
+{
+	n->announce_wait_ms = NODE_TICK_MS;
+	announce(n, clock_ms());
+}
+
 /* ---- events ------------------------------------------------------------------ */
 
 static void on_ring(evutil_socket_t fd, short what, void *arg)
@@ -289,6 +310,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (n->owner)
 		serve_tick(n, now);
+	if (n->owner && now >= n->announce_ms)
+		announce(n, now);
 	watch_store(n, now);
 	if (now / 1000 != (now - NODE_TICK_MS) / 1000)
 		watch_load(n, now);
@@ -361,17 +384,13 @@ static int add_addresses(struct node *n)
  * taken others. */
 static void on_netlink(evutil_socket_t fd, short what, void *arg)
 {
-	const struct conf_takeover *t;
 	struct node *n = arg;
 
 	(void)fd;
 	(void)what;
-	if (!(netlink_dispatch(n->netlink) & (NETLINK_LINKS | NETLINK_ADDRESSES)) ||
-	    add_addresses(n) || !n->owner)
-		return;
-	t = &n->conf->takeover;
-	for (size_t i = 0; i < t->address_count; i++)
-		announce_send(n->announcer, n->ifindex, &t->addresses[i].addr);
+	if (netlink_dispatch(n->netlink) & (NETLINK_LINKS | NETLINK_ADDRESSES) &&
+	    !add_addresses(n) && n->owner)
+		node_announce(n);
 }
 
 static int open_store(struct node *n)

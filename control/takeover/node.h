@@ -81,6 +81,8 @@ struct node {
 	uint64_t claim_ms;    /* ask for the ownership then; 0: not */
 	uint64_t overload_ms; /* do not give away again before */
 	uint64_t commit_ms;   /* the last commit that came back */
+	uint64_t announce_ms; /* announce the addresses again then */
+	uint64_t announce_wait_ms;
 	uint64_t started_ms;
 	uint32_t cursor;     /* of the walk that refreshes records */
 	uint32_t unfinished; /* connections PROBING, WAITING or UNREADY */
@@ -103,6 +105,8 @@ void node_fail_over(struct node *n, const char *why);
 /* Gives the group to that node (NULL: any that can), in order. 0, -EPERM (not the owner),
  * -ENOTCONN, -EAGAIN (it is not synced). */
 int node_hand(struct node *n, const char *to);
+/* Tells the network where the addresses are: at once, and from then on ever less often. */
+void node_announce(struct node *n);
 /* Probes are due. */
 void node_probe_soon(struct node *n);
 

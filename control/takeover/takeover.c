@@ -18,7 +18,6 @@
 
 #include "control/clock.h"
 #include "control/log.h"
-#include "control/takeover/announce.h"
 #include "control/takeover/embryo.h"
 #include "control/takeover/ids.h"
 #include "control/takeover/neighbour.h"
@@ -298,8 +297,7 @@ void takeover_begin(struct node *n)
 			  b.failed);
 	if (neighbours_ask_again(n->netlink, n->ifindex))
 		log_debug("neighbours cannot be listed");
-	for (size_t i = 0; i < t->address_count; i++)
-		announce_send(n->announcer, n->ifindex, &t->addresses[i].addr);
+	node_announce(n);
 	n->last.announced_ns = node_now_ns();
 	log_info("owner of '%s', epoch %u: %u connections to take over", t->group, n->status.epoch,
 		 n->last.records);

@@ -342,6 +342,27 @@ def partition_standby(lab):
     say("T6_%s_it_goes_on_with_both" % lab.name, lab.moved(0.5) > 200000)
 
 
+def isolated_owner(lab):
+    """The standby is cut off from everybody, clients too, and takes over: when it is back, clients have to hear of it."""
+    for _ in range(2):  # each knows where clients are, and need not ask
+        owner = lab.settled()
+        lab.strike("planned")
+        lab.engine.strike("drain", owner)
+        other, owner = owner, wait_until("the other one serves", lambda: lab.engine.taken_by_another(owner))
+        lab.moved(0.5)
+    lab.settled()
+    lab.strike("standby cut off from everybody")
+    lab.world.cut(other)
+    wait_until("the isolated one owns", other.serves)
+    time.sleep(0.5)
+    lab.world.heal(other)
+    wait_until("the network is back", lambda: (other.status() or {}).get("synced"))
+    time.sleep(1.5)
+    progress = lab.moved(0.5)
+    say("T6_direct_owner_that_was_isolated_is_found", other.serves() and progress > 200000, progress)
+    lab.settled()
+
+
 def store_away(lab, signals):
     """The store hangs, or its cable is cut for everybody: all wait, nothing is told to anybody, and it goes on."""
     world = lab.world
@@ -430,6 +451,7 @@ def main():
         with Lab(args, "direct") as lab:
             partition_owner(lab)
             partition_standby(lab)
+            isolated_owner(lab)
             store_away(lab, False)
             ack_of_nothing(lab)
             flood(lab)
