@@ -129,13 +129,62 @@ static __always_inline enum verdict ctx_turn(ctx_t *ctx)
 	return bpf_redirect(ctx->ifindex, 0) == TC_ACT_REDIRECT ? VERDICT_REDIRECT : VERDICT_BROKEN;
 }
 
-/* tc leaves routing and neighbours to the stack: there is nothing to find beforehand. */
-struct hop {
-};
+#include "hop.h"
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOPS);
+	__type(key, __u32);
+	__type(value, struct hop_val);
+} neighbours SEC(".maps");
+
+/*
+ * The neighbour's MAC address for the rest of this tick. What is no answer is kept as well: a
+ * neighbour that is not resolved, a device without MAC addresses, a next hop that is none by the
+ * FIB.
+ */
+static __noinline void hop_refresh(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
+				   const struct hf_addr *nexthop, struct hop_val *val)
+{
+	/* a length of 1: the path's MTU was seen to, and 0 would mean the packet's */
+	val->good = hop_ask(ctx, p, rw, nexthop, rw->ifindex, 1, &val->fib) &&
+		    val->fib.ifindex == rw->ifindex &&
+		    (rw->family == 4 ? val->fib.ipv4_dst == nexthop->w[3]
+				     : addr_equal((void *)val->fib.ipv6_dst, nexthop)) &&
+		    (*(__u32 *)val->fib.dmac | *(__u16 *)(val->fib.dmac + 4));
+	val->route = rw->route;
+	val->tick = bpf_ktime_get_coarse_ns();
+	val->from = rw->ifindex;
+	val->nexthop = *nexthop;
+}
+
+/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it answers with
+ * the best route whatever the device. */
+static __always_inline const struct hf_addr *hop_next(const struct rewrite *rw)
+{
+	return addr_zero(rw->nexthop) ? &rw->dst : rw->nexthop;
+}
+
+/*
+ * Inner packets are left to the stack's routing. Outer ones find their neighbour in the kernel's
+ * table, which keeps the entry alive, but only once a tick: the rest take its address from here.
+ */
 static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
 				     struct hop *hop, __u64 now_ns)
 {
+	struct hop_val *val;
+
+	hop->val = NULL;
+	if (!rw->ifindex || !now_ns)
+		return true;
+	val = hop_slot(&neighbours, rw->route);
+	if (!val)
+		return true;
+	if (unlikely(val->tick != now_ns || val->route != rw->route || val->from != rw->ifindex ||
+		     !addr_equal(&val->nexthop, hop_next(rw))))
+		hop_refresh(ctx, p, rw, hop_next(rw), val);
+	else if (val->good)
+		hop->val = val;
 	return true;
 }
 
@@ -186,13 +235,17 @@ static __always_inline enum verdict hop_take_inner(ctx_t *ctx, const struct pack
 static __always_inline enum verdict hop_take_outer(ctx_t *ctx, const struct packet *p,
 						   const struct rewrite *rw, const struct hop *hop)
 {
-	const struct hf_addr *nexthop = rw->nexthop;
+	const struct hf_addr *nexthop = hop_next(rw);
 	struct bpf_redir_neigh neigh = {};
+	struct ethhdr *eth = ctx_data(ctx);
 
-	/* Without a next hop the kernel's FIB would be asked for each packet, and for IPv6 it
-	 * answers with the best route whatever the device. */
-	if (!(nexthop->w[0] | nexthop->w[1] | nexthop->w[2] | nexthop->w[3]))
-		nexthop = &rw->dst;
+	if (hop->val && p->l3 == sizeof(*eth)) {
+		if ((void *)(eth + 1) > ctx_data_end(ctx))
+			return VERDICT_BROKEN;
+		hop_write(eth, hop->val, rw->family);
+		return bpf_redirect(rw->ifindex, 0) == TC_ACT_REDIRECT ? VERDICT_REDIRECT
+								       : VERDICT_BROKEN;
+	}
 	if (rw->family == 4) {
 		neigh.nh_family = AF_INET;
 		neigh.ipv4_nh = nexthop->w[3];

@@ -116,21 +116,7 @@ static __always_inline enum verdict ctx_turn(ctx_t *ctx)
 	return VERDICT_TX;
 }
 
-/*
- * A FIB look-up costs as much as all the rest of a packet. One serves for all packets of the same
- * tick of the coarse clock (at most 10 ms) that go the same way: so long at most does a
- * change of routes or neighbours wait. Neither the address of the application nor its port
- * has a say in a cached one, only what rewrite_route_…() names.
- */
-#define HOPS 1024
-
-struct hop_val {
-	__u64 route;
-	__u64 tick; /* 0: serves one packet */
-	__u32 from; /* interface that the packet came by */
-	__u32 pad;
-	struct bpf_fib_lookup fib; /* here, for it is too large for the stack */
-};
+#include "hop.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -138,10 +124,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct hop_val);
 } hops SEC(".maps");
-
-struct hop {
-	struct hop_val *val;
-};
 
 /*
  * Interfaces that the loader has attached this program to -> enum port. What is redirected to
@@ -172,28 +154,12 @@ static __always_inline bool hop_possible(__u32 from, __u32 to)
 static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
 				   struct hop_val *val, __u32 len)
 {
-	struct bpf_fib_lookup *fib = &val->fib;
+	__u32 ifindex = rw->ifindex ? rw->ifindex : ctx->ingress_ifindex;
 
 	val->route = 0;
-	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->l4_protocol = p->proto;
-	fib->sport = rw->sport;
-	fib->dport = rw->dport;
-	fib->tot_len = len;
-	fib->ifindex = rw->ifindex ? rw->ifindex : ctx->ingress_ifindex;
-	if (rw->family == 4) {
-		fib->family = AF_INET;
-		fib->ipv4_src = rw->src.w[3];
-		fib->ipv4_dst = rw->dst.w[3];
-	} else {
-		fib->family = AF_INET6;
-		__builtin_memcpy(fib->ipv6_src, &rw->src, sizeof(rw->src));
-		__builtin_memcpy(fib->ipv6_dst, &rw->dst, sizeof(rw->dst));
-	}
-	if (bpf_fib_lookup(ctx, fib, sizeof(*fib), rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0) !=
-	    BPF_FIB_LKUP_RET_SUCCESS)
+	if (!hop_ask(ctx, p, rw, &rw->dst, ifindex, len, &val->fib))
 		return false;
-	if (!hop_possible(ctx->ingress_ifindex, fib->ifindex))
+	if (!hop_possible(ctx->ingress_ifindex, val->fib.ifindex))
 		return false;
 	val->route = rw->route;
 	val->tick = rw->route ? bpf_ktime_get_coarse_ns() : 0;
@@ -205,7 +171,7 @@ static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const str
 static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
 				     struct hop *hop, __u64 now_ns)
 {
-	__u32 slot = (rw->route ^ rw->route >> 16) & (HOPS - 1), len = p->len;
+	__u32 len = p->len;
 	void *ip = ctx_data(ctx) + bound(p->l3);
 
 	if (ip + sizeof(struct iphdr) > ctx_data_end(ctx))
@@ -213,7 +179,7 @@ static __always_inline bool hop_find(ctx_t *ctx, const struct packet *p, const s
 	if ((p->family == 4 ? ((struct iphdr *)ip)->ttl : ((struct ipv6hdr *)ip)->hop_limit) <= 1)
 		return false;
 	len += rewrite_growth(p, rw);
-	hop->val = bpf_map_lookup_elem(&hops, &slot);
+	hop->val = hop_slot(&hops, rw->route);
 	if (!hop->val)
 		return false;
 	if (likely(hop->val->tick == now_ns && hop->val->route == rw->route &&
@@ -233,9 +199,7 @@ static __always_inline enum verdict hop_take(ctx_t *ctx, const struct packet *p,
 	eth = ctx_data(ctx);
 	if ((void *)(eth + 1) > ctx_data_end(ctx))
 		return VERDICT_BROKEN;
-	__builtin_memcpy(eth->h_dest, hop->val->fib.dmac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, hop->val->fib.smac, ETH_ALEN);
-	eth->h_proto = rw->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	hop_write(eth, hop->val, rw->family);
 	if (hop->val->fib.ifindex == ctx->ingress_ifindex)
 		return VERDICT_TX;
 	return bpf_redirect(hop->val->fib.ifindex, 0) == XDP_REDIRECT ? VERDICT_REDIRECT

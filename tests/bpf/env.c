@@ -238,22 +238,27 @@ static void empty(int fd)
 	}
 }
 
-/* A hint serves a tick of the clock, rows come faster. */
-static void forget_hints(struct env *env)
+/* Hints and neighbours serve a tick of the clock, rows come faster. */
+static void forget(struct env *env, const char *name, const struct bpf_map *map)
 {
 	static __u32 keys[2048];
-	__u32 count = bpf_map__max_entries(env->tc->maps.hints);
-	size_t size = (size_t)bpf_map__value_size(env->tc->maps.hints) * libbpf_num_possible_cpus();
+	__u32 count = bpf_map__max_entries(map);
+	size_t size = (size_t)bpf_map__value_size(map) * libbpf_num_possible_cpus();
 	void *zero = calloc(count, size);
 	int err = zero && count <= 2048 ? 0 : -E2BIG;
 
 	for (__u32 i = 0; i < count && !err; i++)
 		keys[i] = i;
 	if (!err)
-		err = bpf_map_update_batch(env_map(env, "hints"), keys, zero, &count, NULL);
+		err = bpf_map_update_batch(env_map(env, name), keys, zero, &count, NULL);
 	if (err)
-		env_say(false, "hints", "update: %s", strerror(-err));
+		env_say(false, name, "update: %s", strerror(-err));
 	free(zero);
+}
+
+void env_forget_neighbours(struct env *env)
+{
+	forget(env, "neighbours", env->tc->maps.neighbours);
 }
 
 static void put(struct env *env, const char *map, const void *key, const void *val)
@@ -364,7 +369,8 @@ void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags
 
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
 		empty(env_map(env, maps[i]));
-	forget_hints(env);
+	forget(env, "hints", env->tc->maps.hints);
+	env_forget_neighbours(env);
 	if (flags & ROW_LIMIT)
 		assoc.max_flows = assoc.flows = 7;
 	assoc.route = HF_ROUTE(path, mode, 1);

@@ -65,6 +65,9 @@ void env_close(struct env *env);
 /* Empties every map and fills them for one end: role, outer family, ROW_ flags. */
 void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags);
 
+/* What tc knows of next hops' MAC addresses. */
+void env_forget_neighbours(struct env *env);
+
 /* A TAP, or a TUN device, which has no MAC header, up; its descriptor does not block. -1: there is
  * no such driver here. */
 int env_tun(const char *name, bool mac);

@@ -362,8 +362,49 @@ static void test_hints(struct env *env, bool xdp)
 		now.rx_packets);
 }
 
+/* The last octet of the MAC address that an encoded packet leaves with; 0x02: it still has its own,
+ * and the kernel asks for the neighbour's. */
+static int leaves_to(struct env *env)
+{
+	struct sample down = row_packet(DOWN);
+	struct run run;
+
+	if (!env_run(env, ROW_ENCODE, false, env_ifindex(env, ROW_ENCODE, 0), down.data, down.len,
+		     &run))
+		return -1;
+	return run.verdict == TC_ACT_REDIRECT ? run.data[5] : -2;
+}
+
+/* The first packet of a tick asks, another next hop is never taken for the one that was asked for.
+ */
+static void test_neighbours(struct env *env)
+{
+	int first, known, moved, unknown, later;
+	__u32 slot = ENV_PATH;
+	struct path_val val;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	nanosleep(&tick, NULL);
+	first = leaves_to(env);
+	known = leaves_to(env);
+	val = path(env);
+	val.nexthop.w[3] = htonl(0x0a010003);
+	bpf_map_update_elem(env_map(env, "paths"), &slot, &val, 0);
+	moved = leaves_to(env);
+	unknown = leaves_to(env);
+	val.nexthop.w[3] = htonl(0x0a010002);
+	bpf_map_update_elem(env_map(env, "paths"), &slot, &val, 0);
+	leaves_to(env);
+	nanosleep(&tick, NULL);
+	later = leaves_to(env);
+	env_say(first == 2 && known == 0x11 && moved == 2 && unknown == 2 && later == 2,
+		"N1 a next hop's MAC address serves a tick of the clock, and that next hop alone",
+		"to %x, %x, %x, %x, %x", first, known, moved, unknown, later);
+}
+
 void test_limits(struct env *env)
 {
+	test_neighbours(env);
 	test_hints(env, false);
 	test_hints(env, true);
 	test_ports(env);

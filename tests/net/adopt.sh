@@ -34,8 +34,7 @@ again() {
 	wait_for 10 hf "$M" status
 }
 killed() {
-	kill -9 "$(value "$M" .pid)"
-	pause 0.2
+	slay "$(value "$M" .pid)"
 }
 
 topology

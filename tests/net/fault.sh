@@ -112,7 +112,7 @@ wait_for 20 test -e "$WORK/hold.ready"
 mirror_start 2
 pause 0.3
 ip -n "$A" link set p0 down
-kill -9 "$(pid_of "$A")"
+slay "$(pid_of "$A")"
 in_ns "$A" "$BIN/holdfast" detach --all --name "$A" >/dev/null || fail N4_anchor_reboots "detach failed"
 ip -n "$A" link del hf0
 rm -rf "${WORK:?}/$A"

@@ -44,6 +44,13 @@ wait_for() {
 	done
 }
 
+# Ends a process at once; on a busy machine its locks and sockets outlive the signal for a while.
+slay() { # PID
+	kill -9 "$1"
+	wait_for 10 gone "$1" || fail slay "process $1 is still there"
+}
+gone() { ! kill -0 "$1"; }
+
 cleanup() {
 	local ns pids
 	set +e

@@ -81,7 +81,7 @@ else
 fi
 
 # ---- N4: inactivity frees everything at the anchor ----
-kill -9 "$(value "$M" .pid)"
+slay "$(value "$M" .pid)"
 in_ns "$M" "$BIN/holdfast" detach --all --name "$M" >/dev/null
 ip -n "$M" link del hf0
 rm -rf "${WORK:?}/$M"
