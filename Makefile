@@ -75,6 +75,7 @@ FUZZ := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ROWS_SRC := $(wildcard tests/bpf/*.c)
 ROWS := $(if $(ROWS_SRC),$(OUTPUT)/tests/bpf/rows) $(OUTPUT)/tests/guard/rows
 BENCH := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/*.c))
+RIVALS := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/rival/*.c))
 # those that can be run: tests/net/lib.sh is not a test
 NET := $(sort $(shell find tests/net -maxdepth 1 -name '*.sh' -perm -u+x))
 NET_HELP := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/net/*.c))
@@ -269,6 +270,10 @@ $(OUTPUT)/tests/guard/rows: $(OUTPUT)/obj/tests/guard/rows.o
 $(OUTPUT)/obj/tests/guard/rows.o: | $(SKELETONS) $(OUTPUT)/tests/guard/gen.h
 
 $(call objects,$(wildcard tests/bench/*.c),obj): | $(SKELETONS)
+$(OUTPUT)/tests/bench/rival/%: $(OUTPUT)/obj/tests/bench/rival/%.o
+	$(say) LINK $@
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $^ -lnetfilter_queue -lnfnetlink
 $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)
 	$(say) LINK $@
 	@mkdir -p $(@D)
@@ -322,7 +327,7 @@ bench: deps
 	@$(MAKE) -j$$(nproc) all bench-programs
 	@HF_BUILD=$(abspath $(OUTPUT)) tests/bench/run
 .PHONY: bench-programs
-bench-programs: $(BENCH)
+bench-programs: $(BENCH) $(RIVALS) $(APPS)
 
 .PHONY: install
 MAN := $(wildcard docs/man/*.scd)
