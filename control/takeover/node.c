@@ -26,6 +26,7 @@
 #include "control/takeover/load.h"
 #include "control/takeover/node_command.h"
 #include "control/takeover/point.h"
+#include "control/takeover/restore.h"
 #include "control/takeover/segment.h"
 #include "control/takeover/vip.h"
 
@@ -464,7 +465,9 @@ static int allocate(struct node *n)
 	n->embryos = embryos_new();
 	n->load = load_new();
 	n->points = points_new(n->guard, &n->conf->takeover);
-	return n->conns && n->commits && n->embryos && n->load && n->points ? 0 : -ENOMEM;
+	n->tools = restore_tools_new();
+	return n->conns && n->commits && n->embryos && n->load && n->points && n->tools ? 0
+											: -ENOMEM;
 }
 
 /* What is needed from here on: packets of our own, sockets that are made again (ports below 1024
@@ -558,6 +561,7 @@ static void tear_down(struct node *n)
 	if (n->guard && guard_remove(n->guard, &err))
 		log_error("%s", err.text);
 	segment_close(n->sender);
+	restore_tools_free(n->tools);
 	announce_close(n->announcer);
 	if (n->netlink_event)
 		event_free(n->netlink_event);

@@ -23,6 +23,7 @@ struct event_base;
 struct load;
 struct netlink;
 struct points;
+struct restore_tools;
 struct ring_buffer;
 struct segment_sender;
 
@@ -65,6 +66,7 @@ struct node {
 	struct store *store;
 	struct apps *apps;
 	struct segment_sender *sender;
+	struct restore_tools *tools;
 	struct announcer *announcer;
 	struct conns *conns;
 	struct commits *commits;

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../addr.h"
+#include "../clock.h"
 #include "../path/request.h"
 #include "segment.h"
 
@@ -23,6 +25,7 @@
 #define MSS_MIN        88u /* what TCP_MAXSEG takes */
 #define MSS_MAX        32767u
 #define WINDOW_DEFAULT 65535u /* bytes, where nothing was told to the peer */
+#define LOCAL_MS       10     /* a look-up serves the connections made in that time */
 #define FIN_WAIT_MS    1000   /* lo is done with a segment before send(2) returns, or soon after */
 
 /* A socket that is being made. */
@@ -130,6 +133,45 @@ static int set_window(const struct work *w, const struct restore_spec *s)
 
 /* ---- a peer that has ended --------------------------------------------------- */
 
+struct restore_tools {
+	struct netlink routes; /* .requests NULL: not open yet */
+	struct hf_addr local;  /* was here, and counts as such until then */
+	uint64_t local_until_ms;
+	int v4, v6; /* raw sockets; -1: not open yet */
+};
+
+static void tools_init(struct restore_tools *t)
+{
+	*t = (struct restore_tools){.v4 = -1, .v6 = -1};
+}
+
+static void tools_close(struct restore_tools *t)
+{
+	if (t->routes.requests)
+		nl_socket_free(t->routes.requests);
+	if (t->v4 >= 0)
+		close(t->v4);
+	if (t->v6 >= 0)
+		close(t->v6);
+}
+
+struct restore_tools *restore_tools_new(void)
+{
+	struct restore_tools *t = malloc(sizeof(*t));
+
+	if (t)
+		tools_init(t);
+	return t;
+}
+
+void restore_tools_free(struct restore_tools *t)
+{
+	if (!t)
+		return;
+	tools_close(t);
+	free(t);
+}
+
 static int request_open(int protocol, struct netlink *ret)
 {
 	struct nl_sock *s = nl_socket_alloc();
@@ -155,25 +197,47 @@ static void take_route(void *arg, struct nlmsghdr *h)
 }
 
 /* 0 if what is sent to `addr` stays here. bind(2) does not tell: sysctls let it do anything. */
-static int check_local(const struct hf_addr *addr)
+static int ask_local(struct restore_tools *t, const struct hf_addr *addr)
 {
 	const struct rtmsg rtm = {.rtm_family = (uint8_t)addr_family(addr),
 				  .rtm_dst_len = (uint8_t)addr_bits(addr)};
-	struct netlink nl;
 	struct nl_msg *msg;
 	bool local = false;
-	int r = request_open(NETLINK_ROUTE, &nl);
+	int r = t->routes.requests ? 0 : request_open(NETLINK_ROUTE, &t->routes);
 
 	if (r < 0)
 		return r;
 	msg = request_new(RTM_GETROUTE, 0, &rtm, sizeof(rtm));
-	r = request_ask(&nl, msg, msg ? request_put_addr(msg, RTA_DST, addr) : 0, take_route,
+	r = request_ask(&t->routes, msg, msg ? request_put_addr(msg, RTA_DST, addr) : 0, take_route,
 			&local);
-	nl_socket_free(nl.requests);
 	return local ? 0 : r == -ENOMEM ? r : -EADDRNOTAVAIL;
 }
 
-static int send_fin(const struct work *w, const struct restore_spec *s)
+static int check_local(struct restore_tools *t, const struct hf_addr *addr)
+{
+	uint64_t now = clock_ms();
+	int r;
+
+	if (now < t->local_until_ms && addr_equal(&t->local, addr))
+		return 0;
+	r = ask_local(t, addr);
+	if (r == 0) {
+		t->local = *addr;
+		t->local_until_ms = now + LOCAL_MS;
+	}
+	return r;
+}
+
+static int raw_of(struct restore_tools *t, int family)
+{
+	int *fd = family == AF_INET ? &t->v4 : &t->v6;
+
+	if (*fd < 0)
+		*fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+	return *fd < 0 ? -errno : *fd;
+}
+
+static int send_fin(const struct work *w, const struct restore_spec *s, struct restore_tools *t)
 {
 	const struct segment fin = {
 		.facts = s->facts,
@@ -192,19 +256,18 @@ static int send_fin(const struct work *w, const struct restore_spec *s)
 	socklen_t to_len;
 	int fd, r;
 
-	r = check_local(local);
+	r = check_local(t, local);
 	if (r < 0) /* it would leave for the network */
 		return failed(w, "the peer's end, to an address that is not here", r);
-	fd = socket(addr_family(local), SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+	fd = raw_of(t, addr_family(local));
 	if (fd < 0)
-		return failed(w, "raw socket", -errno);
+		return failed(w, "raw socket", fd);
 	addr_to_sockaddr(local, 0, 0, &to, &to_len);
-	if (s->mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &s->mark, sizeof(s->mark)) < 0)
-		r = failed(w, "SO_MARK", -errno);
-	else if (sendto(fd, packet, len, 0, (struct sockaddr *)&to, to_len) < 0)
-		r = failed(w, "the peer's end", -errno);
-	close(fd);
-	return r;
+	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &s->mark, sizeof(s->mark)) < 0)
+		return failed(w, "SO_MARK", -errno);
+	if (sendto(fd, packet, len, 0, (struct sockaddr *)&to, to_len) < 0)
+		return failed(w, "the peer's end", -errno);
+	return 0;
 }
 
 /*
@@ -215,8 +278,12 @@ static int send_fin(const struct work *w, const struct restore_spec *s)
 static int end_peer(const struct work *w, const struct restore_spec *s)
 {
 	struct pollfd p = {.fd = w->fd, .events = POLLRDHUP};
-	int r = send_fin(w, s);
+	struct restore_tools alone;
+	int r;
 
+	tools_init(&alone);
+	r = send_fin(w, s, s->tools ? s->tools : &alone);
+	tools_close(&alone);
 	if (r < 0)
 		return r;
 	r = poll(&p, 1, FIN_WAIT_MS);

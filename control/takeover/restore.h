@@ -2,7 +2,7 @@
 /*
  * Makes a socket of a record, with TCP_REPAIR (CAP_NET_ADMIN, and CAP_NET_RAW where the peer has
  * ended). Order of the calls and the traps: tcp(7), and the comments in restore.c. Synchronous;
- * some 10 us a connection, 30 us where the peer has ended.
+ * some 10 us a connection, 15 us where the peer has ended.
  */
 #ifndef HOLDFAST_TAKEOVER_RESTORE_H
 #define HOLDFAST_TAKEOVER_RESTORE_H
@@ -13,8 +13,15 @@
 
 #include <holdfast/guard.h>
 
+/* What ended connections need to be made: sockets of the network namespace that it was first used
+ * in, kept open. For one thread. */
+struct restore_tools;
+struct restore_tools *restore_tools_new(void);    /* NULL without memory */
+void restore_tools_free(struct restore_tools *t); /* NULL is allowed */
+
 struct restore_spec {
 	const struct guard_facts *facts;
+	struct restore_tools *tools; /* of the caller, for many; NULL: made for this call alone */
 	uint64_t in_next;    /* offset of the next byte from the peer: the commit. The peer's FIN is
 				not counted here */
 	uint64_t out_next;   /* offset of the next byte to the peer: what it acknowledged */

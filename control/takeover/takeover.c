@@ -381,6 +381,7 @@ static int make(struct node *n, struct conn *c, char *why, size_t len)
 	uint64_t edge = s->in_commit + WINDOW_MIN;
 	struct restore_spec spec = {
 		.facts = &s->facts,
+		.tools = n->tools,
 		.in_next = s->in_commit - (ended ? 1 : 0),
 		.out_next = s->out_acked,
 		.in_edge = s->in_edge > edge ? s->in_edge : edge,
