@@ -14,6 +14,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.abspath(os.environ.get("HF_BUILD") or os.path.join(TOP, os.environ.get("OUTPUT") or "build"))
 CLONE_NEWNET = 0x40000000
+IDLE, IDLE_S = 0.9, 0.1  # of the processors, for so long: nobody else works
+
+patience = 120.0  # s left to wait for that, in all
+disturbed = 0     # measurements that could not
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,6 +51,34 @@ def wait_for(seconds, what, true):
         if time.monotonic() > end:
             raise Failed("%s: not within %g s" % (what, seconds))
         time.sleep(0.01)
+
+
+def idle():
+    """Share of the processors' time in which nobody works."""
+    def ticks():
+        with open("/proc/stat") as f:
+            return [int(t) for t in f.readline().split()[1:9]]
+    before = ticks()
+    time.sleep(IDLE_S)
+    took = [b - a for a, b in zip(before, ticks())]
+    return (took[3] + took[4]) / max(1, sum(took))
+
+
+def undisturbed(measure):
+    """What measure() returns when nobody else used the processors before and after it. Where somebody does again and again, his share
+    is in the figure, and `disturbed` counts it."""
+    global patience, disturbed
+    while True:
+        while idle() < IDLE and patience > 0:
+            patience -= IDLE_S
+        began = time.monotonic()
+        got = measure()
+        if idle() >= IDLE:
+            return got
+        if patience <= 0:
+            disturbed += 1
+            return got
+        patience -= time.monotonic() - began
 
 
 def median(values):

@@ -2,7 +2,8 @@
 /*
  * Connections that come to a new owner, one after the other.
  *
- *   restore COUNT ROUNDS [6]   in a network namespace of its own; 6: IPv6
+ *   restore COUNT ROUNDS [6] [ended]   in a network namespace of its own; 6: IPv6; ended: their
+ *                                      clients have sent a FIN
  *
  * Each round fills a slot of every connection, publishes it in a map like guard_conns, and makes
  * the socket, from clients of 250 addresses behind a router, to one port of one address where an
@@ -33,6 +34,8 @@
 struct bench {
 	uint32_t count;
 	bool v6;
+	bool ended;
+	struct restore_tools *tools;
 	int conns;
 	struct guard_slot *slots;
 	int *fds;
@@ -84,7 +87,8 @@ static int world(struct bench *b)
 		   "ip -6 route add default via fd66::1"))
 		return fail("ip", EINVAL);
 	b->fds = calloc(b->count, sizeof(*b->fds));
-	if (!b->fds)
+	b->tools = restore_tools_new();
+	if (!b->fds || !b->tools)
 		return fail("memory", ENOMEM);
 	addr_parse(b->v6 ? "fd66::10" : "10.66.0.10", &b->local);
 	addr_parse(b->v6 ? "2001:db8::" : "198.51.100.0", &b->peer);
@@ -147,6 +151,8 @@ static uint64_t restore_all(struct bench *b)
 					     .tsval = s->tsval,
 					     .peer_tsval = s->peer_tsval,
 					     .peer_window = s->peer_window,
+					     .peer_ended = b->ended,
+					     .tools = b->tools,
 					     .mark = GUARD_MARK};
 		start = now_ns();
 		if (restore_tcp(&spec, &b->fds[i], err, sizeof(err))) {
@@ -200,13 +206,17 @@ static void print(const char *name, const double *list, uint32_t n)
 
 int main(int argc, char **argv)
 {
-	struct bench b = {.count = argc > 2 ? (uint32_t)atoi(argv[1]) : 0, .v6 = argc > 3};
+	struct bench b = {.count = argc > 2 ? (uint32_t)atoi(argv[1]) : 0};
 	uint32_t rounds = argc > 2 ? (uint32_t)atoi(argv[2]) : 0;
 	double socket_us[ROUNDS], whole_ms[ROUNDS], listen_us[ROUNDS];
 	int listener, beside;
 
+	for (int i = 3; i < argc; i++) {
+		b.v6 |= !strcmp(argv[i], "6");
+		b.ended |= !strcmp(argv[i], "ended");
+	}
 	if (!b.count || !rounds || rounds > ROUNDS || b.count > CLIENTS * 60000) {
-		fprintf(stderr, "usage: restore COUNT ROUNDS [6]\n");
+		fprintf(stderr, "usage: restore COUNT ROUNDS [6] [ended]\n");
 		return 2;
 	}
 	if (world(&b) || !listen_beside(&b, &listener))
