@@ -91,7 +91,7 @@ void command_request(void *arg, struct ctl_client *c, const char *cmd, json_t *j
 			daemon_stop(d, keep);
 		}
 	} else {
-		ctl_refuse(c, "unknown command");
+		ctl_refuse(c, "a mobile and an anchor do not know this command");
 	}
 }
 

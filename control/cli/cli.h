@@ -58,6 +58,8 @@ const char *cli_instance(struct cli *c, char *buf, size_t len);
 json_t *cli_request(struct cli *c, json_t *request);
 /* The same, and the connection stays open for more lines. */
 int cli_connect(struct cli *c);
+/* Is there a socket of that name? Where that may not be looked at: yes. */
+bool cli_runs(const struct cli *c, const char *name);
 
 void cli_print_server(json_t *status); /* a server's, as a text */
 int cli_print_json(json_t *j);         /* steals, returns 0 */

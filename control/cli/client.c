@@ -23,6 +23,11 @@ const char *cli_instance(struct cli *c, char *buf, size_t len)
 		return buf;
 	}
 	d = opendir(c->run_dir);
+	if (!d && errno != ENOENT) {
+		cli_fail(c, "%s, where daemons have their sockets: %s%s", c->run_dir,
+			 strerror(errno), errno == EACCES ? "; root may use it" : "");
+		return NULL;
+	}
 	while (d && (e = readdir(d))) {
 		size_t n = strlen(e->d_name);
 
@@ -41,6 +46,14 @@ const char *cli_instance(struct cli *c, char *buf, size_t len)
 	else
 		cli_misuse(c, "%d daemons run here: name one with --name", found);
 	return NULL;
+}
+
+bool cli_runs(const struct cli *c, const char *name)
+{
+	char path[256];
+
+	ctl_path(c->run_dir, name, path, sizeof(path));
+	return !access(path, F_OK) || errno == EACCES;
 }
 
 int cli_connect(struct cli *c)
@@ -64,7 +77,8 @@ int cli_connect(struct cli *c)
 				 "no daemon named '%s' runs here; start it with 'holdfast up %s'",
 				 name, name);
 		else
-			cli_fail(c, "%s: %s", path, strerror(errno));
+			cli_fail(c, "the socket of daemon '%s', %s: %s%s", name, path,
+				 strerror(errno), errno == EACCES ? "; root may use it" : "");
 		if (fd >= 0)
 			close(fd);
 		return -1;

@@ -84,15 +84,20 @@ void cli_print_server(json_t *j)
 	print_counters(json_object_get(j, "counters"));
 }
 
+/* Most servers have no bundles: the column is there only when one is. */
 static void print_connections(json_t *list)
 {
-	static const char *const heads[] = {"SERVICE",   "PEER",       "LOCAL",
-					    "STATE",     ">COMMITTED", ">RECEIVED",
-					    ">PEER HAS", ">SENT",      "OBJECT"};
-	struct table *t = table_new(heads, 9);
+	static const char *const heads[] = {
+		"SERVICE",   "PEER",      "LOCAL", "STATE",  ">COMMITTED",
+		">RECEIVED", ">PEER HAS", ">SENT", "OBJECT", "BUNDLE",
+	};
+	bool bundles = false;
+	struct table *t;
 	json_t *c;
 	size_t i;
 
+	json_array_foreach(list, i, c) bundles |= str(c, "bundle") != NULL;
+	t = table_new(heads, bundles ? 10 : 9);
 	json_array_foreach(list, i, c)
 	{
 		json_t *p = json_array_get(json_object_get(c, "protocols"), 0);
@@ -107,6 +112,7 @@ static void print_connections(json_t *list)
 				     text_bytes(num(c, "peer_acknowledged")),
 				     text_bytes(num(c, "sent")),
 				     p ? str(p, "object") : NULL,
+				     str(c, "bundle"),
 			     });
 	}
 	table_print(t);
@@ -117,6 +123,7 @@ int cli_takeover(struct cli *c, int argc, char **argv)
 	static const struct option longs[] = {{"to", required_argument, NULL, 't'}, {0}};
 	const char *to = NULL, *action = "status";
 	json_t *request, *j;
+	bool named = false; /* the action was */
 	int first, ret;
 
 	first = cli_options(c, argc, argv, longs, own, &to, &ret);
@@ -125,12 +132,21 @@ int cli_takeover(struct cli *c, int argc, char **argv)
 	for (size_t i = 0; first < argc && i < sizeof(actions) / sizeof(actions[0]); i++)
 		if (!strcmp(argv[first], actions[i])) {
 			action = actions[i];
+			named = true;
 			first++;
 			break;
 		}
+	if (argc - first > 1 && named)
+		return cli_misuse(c, "one NAME at most");
 	if (argc - first > 1)
 		return cli_misuse(c, "'%s' is none of status, connections, drain, take, alone",
 				  argv[first]);
+	if (argc > first && !named && !cli_runs(c, argv[first]))
+		return cli_misuse(
+			c,
+			"'%s' is none of status, connections, drain, take, alone, nor the "
+			"name of a daemon that runs here",
+			argv[first]);
 	if (argc > first)
 		c->name = argv[first];
 	if (to && strcmp(action, "drain"))
@@ -150,7 +166,7 @@ int cli_takeover(struct cli *c, int argc, char **argv)
 	else if (!strcmp(action, "connections"))
 		print_connections(json_object_get(j, "connections"));
 	else
-		puts(!strcmp(action, "drain") ? "the other node serves"
+		puts(!strcmp(action, "drain") ? "handed over: the other node serves from now on"
 		     : !strcmp(action, "take")
 			     ? "asked: this node serves as soon as the other lets go"
 			     : "this node serves alone");

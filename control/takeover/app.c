@@ -417,6 +417,27 @@ struct app *apps_find(struct apps *s, const char *service)
 	return NULL;
 }
 
+/* FNV-1a: the same on every node. */
+uint64_t apps_service_bit(const char *service)
+{
+	uint64_t sum = 0xcbf29ce484222325u;
+
+	for (; *service; service++)
+		sum = (sum ^ (uint8_t)*service) * 0x100000001b3u;
+	return 1ull << (sum >> 58);
+}
+
+uint64_t apps_services(const struct apps *s)
+{
+	const struct app *a;
+	uint64_t all = 0;
+
+	TAILQ_FOREACH(a, &s->list, link)
+	if (a->listens && !a->broken)
+		all |= apps_service_bit(a->service);
+	return all;
+}
+
 const char *app_service(const struct app *a)
 {
 	return a->service;

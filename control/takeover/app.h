@@ -66,6 +66,10 @@ void apps_close(struct apps *s);
 /* enum hf_role_now: tells everybody, and who comes later */
 void apps_role(struct apps *s, uint32_t role);
 size_t apps_count(const struct apps *s);
+/* Of which services there is an application that listens: each is one of 64 bits, by its name. Two
+ * names may share a bit. */
+uint64_t apps_services(const struct apps *s);
+uint64_t apps_service_bit(const char *service);
 /* The application of that service that listens first, NULL if there is none. */
 struct app *apps_find(struct apps *s, const char *service);
 

@@ -18,6 +18,7 @@ struct other {
 	uint64_t end_seq;
 	uint64_t acked;
 	struct lease_copy copy; /* when we met */
+	uint64_t services;      /* that its applications could serve */
 };
 
 struct direct {

@@ -4,7 +4,7 @@
  * each), members (16), epoch (4), flags (4), copy: epoch (4), seq (8) LEASE  event (4), epoch (4),
  * flags (4), stamp, clock, lease_ns (8 each), copy: epoch (4), seq (8) BEGIN  epoch (4), keep (4),
  * seq (8) COPY   epoch (4), items END, ACK  epoch (4), seq (8) PUT    epoch (4), seq (8), items
- *   WISH, BEAT  nothing
+ *   WISH  nothing    BEAT  services (8)
  */
 #include "control/takeover/frame.h"
 
@@ -21,6 +21,7 @@
 #define COPY_LEN      4u
 #define END_LEN       12u
 #define PUT_LEN       12u
+#define BEAT_LEN      8u
 
 _Static_assert(FRAME_HEADER_LEN + HELLO_LEN <= FRAME_FIXED_MAX, "the longest without items");
 _Static_assert(FRAME_HEADER_LEN + HELLO_LEN <= FRAME_HELLO_MAX, "read before HELLO");
@@ -36,7 +37,7 @@ static const struct rule rules[] = {
 	[FRAME_BEGIN] = {BEGIN_LEN, false}, [FRAME_COPY] = {COPY_LEN, true},
 	[FRAME_END] = {END_LEN, false},     [FRAME_PUT] = {PUT_LEN, true},
 	[FRAME_ACK] = {END_LEN, false},     [FRAME_WISH] = {0, false},
-	[FRAME_BEAT] = {0, false},
+	[FRAME_BEAT] = {BEAT_LEN, false},
 };
 #define TYPES (sizeof(rules) / sizeof(rules[0]))
 
@@ -188,8 +189,10 @@ static int get_body(const uint8_t *at, const uint8_t *end, struct frame *ret)
 		ret->epoch = get32(&at);
 		ret->seq = get64(&at);
 		return 0;
-	case FRAME_WISH:
 	case FRAME_BEAT:
+		ret->services = get64(&at);
+		return 0;
+	case FRAME_WISH:
 		return 0;
 	}
 	return -EBADMSG;
@@ -302,8 +305,10 @@ size_t frame_create(const struct frame *f, uint8_t out[static FRAME_FIXED_MAX])
 		put32(&at, f->epoch);
 		put64(&at, f->seq);
 		break;
-	case FRAME_WISH:
 	case FRAME_BEAT:
+		put64(&at, f->services);
+		break;
+	case FRAME_WISH:
 		break;
 	}
 	return (size_t)(at - out);

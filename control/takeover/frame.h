@@ -14,7 +14,7 @@
 #include "control/takeover/lease.h"
 #include "control/takeover/record.h"
 
-#define FRAME_VERSION    1
+#define FRAME_VERSION    2
 #define FRAME_HEADER_LEN 8u
 #define FRAME_ITEM_LEN   12u        /* before each record: id (8), length (4) */
 #define FRAME_BODY_MAX   (1u << 20) /* bytes behind the header */
@@ -43,9 +43,10 @@ struct frame_hello {
 
 struct frame {
 	enum frame_type type;
-	uint32_t epoch; /* BEGIN, COPY, END, PUT, ACK */
-	uint64_t seq;   /* BEGIN, END, PUT, ACK */
-	bool keep;      /* BEGIN */
+	uint32_t epoch;    /* BEGIN, COPY, END, PUT, ACK */
+	uint64_t seq;      /* BEGIN, END, PUT, ACK */
+	bool keep;         /* BEGIN */
+	uint64_t services; /* BEAT: what the sender's applications could serve */
 	struct frame_hello hello;
 	struct lease_message lease; /* HELLO (event LEASE_MET), LEASE; `node` is not on the wire */
 	const uint8_t *items;       /* COPY, PUT: in the caller's bytes; frame_item() reads them */

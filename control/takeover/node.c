@@ -97,7 +97,8 @@ static void lose(struct node *n)
 	n->owner = false;
 	__atomic_store_n(&n->fence->lease_until_ns, 0, __ATOMIC_RELEASE);
 	serve_abandon(n);
-	n->opened = false;
+	n->opened = n->stranded = false;
+	n->wanted = 0;
 }
 
 static void win(struct node *n)
@@ -159,8 +160,18 @@ static void on_committed(void *arg, uint64_t ticket)
 	serve_committed(arg, ticket);
 }
 
+static bool configured(const struct conf_takeover *t, const char *node)
+{
+	for (size_t i = 0; i < t->node_count; i++)
+		if (!strcmp(node, t->nodes[i].node))
+			return true;
+	return false;
+}
+
 int node_hand(struct node *n, const char *to)
 {
+	uint64_t here = apps_services(n->apps);
+	const char *able;
 	const struct conf_takeover *t = &n->conf->takeover;
 	uint32_t cursor = 0;
 	struct conn *c;
@@ -168,6 +179,13 @@ int node_hand(struct node *n, const char *to)
 
 	if (!n->owner)
 		return -EPERM;
+	if (to && !t->redis && !configured(t, to))
+		return -ENOENT;
+	able = store_able(n->store, to, here, ~0ull);
+	if (able)
+		to = able;
+	else if (here && n->status.synced)
+		return -ENOPKG; /* clients would wait there */
 	/* what the next owner is to know is complete, and as new as can be */
 	__atomic_store_n(&n->fence->closed_until_ns, node_now_ns() + CLOSED_NS, __ATOMIC_RELEASE);
 	ring_buffer__consume(n->ring);
@@ -193,17 +211,36 @@ static void on_asked(void *arg, const char *to)
 		log_warning("node %s asks to serve, but cannot now: %s", to, strerror(-ret));
 }
 
-void node_fail_over(struct node *n, const char *why)
+void node_fail_over(struct node *n, uint64_t services, const char *why)
 {
-	int ret = node_hand(n, NULL);
+	const char *able = store_able(n->store, NULL, apps_services(n->apps), services);
+	char to[HF_NAME_LEN];
 
-	if (!ret)
-		log_info("the group goes to another node: %s", why);
-	else
-		log_warning(
-			"%s, and no other node can go on (%s): its connections wait here for the "
-			"next one",
-			why, strerror(-ret));
+	snprintf(to, sizeof(to), "%s", able ? able : "");
+	if (able && !node_hand(n, to)) {
+		log_info("the group goes to node %s: %s", to, why);
+	} else if (!n->stranded) {
+		n->stranded = true;
+		log_warning("%s, and no other node has one and every record: clients wait for the "
+			    "first that comes, here or there",
+			    why);
+	}
+}
+
+void node_applications(struct node *n)
+{
+	uint64_t here = apps_services(n->apps), missing;
+
+	store_offer(n->store, here);
+	if (!n->owner || n->stopping)
+		return;
+	n->wanted |= here;
+	missing = n->wanted ? n->wanted & ~here : ~0ull;
+	if (!missing)
+		n->stranded = false;
+	else if (node_now_ns() >= n->fence->closed_until_ns &&
+		 (n->wanted || store_able(n->store, NULL, 0, missing)))
+		node_fail_over(n, missing, "an application is not here");
 }
 
 static void announce(struct node *n, uint64_t now)
@@ -244,6 +281,7 @@ static void on_probe(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	node_applications(n);
 	takeover_deliver(n);
 	next = takeover_probe(n, clock_ms());
 	if (next) {
@@ -289,13 +327,15 @@ static void watch_load(struct node *n, uint64_t now)
 {
 	const struct conf_takeover *t = &n->conf->takeover;
 	uint32_t percent = load_tick(n->load), count = conns_count(n->conns);
+	const char *to;
 	bool cpu = t->give_away_cpu && percent >= t->give_away_cpu;
 	bool crowd = t->give_away_connections && count > t->give_away_connections;
 
 	if (!n->owner || now < n->overload_ms || (!cpu && !crowd))
 		return;
 	n->overload_ms = now + OVERLOAD_MS;
-	if (node_hand(n, NULL))
+	to = store_able(n->store, NULL, apps_services(n->apps), ~0ull);
+	if (!to || node_hand(n, to))
 		return;
 	log_info("the group goes to another node: %u connections, processors %u %% busy", count,
 		 percent);
@@ -309,6 +349,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	node_applications(n);
 	if (n->owner)
 		serve_tick(n, now);
 	if (n->owner && now >= n->announce_ms)
@@ -347,7 +388,12 @@ static int open_data_plane(struct node *n)
 	n->slots = guard_slots(n->guard);
 	/* what another daemon left: its ownership ended with it */
 	n->fence->lease_until_ns = 0;
-	guard_clear(n->guard);
+	ret = guard_clear(n->guard);
+	if (ret) {
+		log_error("what another daemon left in the data plane cannot be cleared: %s",
+			  strerror(-ret));
+		return ret;
+	}
 	for (size_t i = 0; i < t->address_count; i++)
 		addresses[i] = t->addresses[i].addr;
 	ret = guard_addresses(n->guard, addresses, t->address_count);

@@ -87,6 +87,8 @@ struct node {
 	uint64_t announce_wait_ms;
 	uint64_t started_ms;
 	uint32_t cursor;     /* of the walk that refreshes records */
+	uint64_t wanted;     /* services of this ownership: apps_services() */
+	bool stranded;       /* one of them is not here, and no other node has it */
 	uint32_t unfinished; /* connections PROBING, WAITING or UNREADY */
 	struct node_takeover last;
 	struct node_counts counts;
@@ -100,12 +102,17 @@ struct node {
 int node_run(struct conf *conf, int ready_fd);
 void node_stop(struct node *n);
 
-/* The group can go on here no longer: it goes to a standby that has everything; where there is
- * none, to the next application here. */
-void node_fail_over(struct node *n, const char *why);
+/* What these services have cannot go on here: the group goes to a standby that has everything, an
+ * application for one of them and for what is served here; where there is none, clients wait for
+ * the next application, here or there. */
+void node_fail_over(struct node *n, uint64_t services, const char *why);
+/* An application has come or gone: the other nodes are told. If one is missing here that another
+ * node has, the group goes there. */
+void node_applications(struct node *n);
 
 /* Gives the group to that node (NULL: any that can), in order. 0, -EPERM (not the owner),
- * -ENOTCONN, -EAGAIN (it is not synced). */
+ * -ENOENT (there is none of that name), -ENOTCONN, -EAGAIN (it is not synced), -ENOPKG (it lacks an
+ * application that is here). */
 int node_hand(struct node *n, const char *to);
 /* Tells the network where the addresses are: at once, and from then on ever less often. */
 void node_announce(struct node *n);

@@ -17,10 +17,12 @@ static const char *explain(int error)
 	case EAGAIN:
 		return "the other node has not got every record yet: try again when 'holdfast "
 		       "takeover' says that it is synced";
+	case ENOPKG:
+		return "the other node lacks an application that is here: start it there first";
 	case ENOTSUP:
 		return "the store decides who owns the group; 'alone' is for store = direct";
 	case ENOENT:
-		return "there is no node of that name";
+		return "no [node NAME] of the configuration has that name";
 	default:
 		return strerror(-error);
 	}
@@ -32,6 +34,14 @@ static void answer(struct ctl_client *c, int error)
 		ctl_refuse(c, explain(error));
 	else
 		ctl_answer(c, json_pack("{s:b}", "ok", 1));
+}
+
+static void take(struct node *n, struct ctl_client *c)
+{
+	if (n->owner || apps_services(n->apps))
+		answer(c, n->owner ? 0 : store_ask(n->store));
+	else
+		ctl_refuse(c, "this node has no application that could serve: start it first");
 }
 
 void node_command(void *arg, struct ctl_client *c, const char *cmd, json_t *request)
@@ -51,7 +61,7 @@ void node_command(void *arg, struct ctl_client *c, const char *cmd, json_t *requ
 	} else if (!strcmp(cmd, "drain")) {
 		answer(c, node_hand(n, to));
 	} else if (!strcmp(cmd, "take")) {
-		answer(c, n->owner ? 0 : store_ask(n->store));
+		take(n, c);
 	} else if (!strcmp(cmd, "alone")) {
 		answer(c, store_alone(n->store));
 	} else if (!strcmp(cmd, "down")) {

@@ -678,13 +678,14 @@ static void on_gone(void *arg, struct app *a, const char *why)
 		freeze(n, c);
 		live++;
 	}
+	node_probe_soon(n);
 	if (!n->owner || n->stopping)
 		return;
 	if (live)
 		log_warning("application '%s' (pid %u) is gone with %u connections: %s",
 			    app_service(a), app_pid(a), live, why);
 	if (live)
-		node_fail_over(n, "its application is gone");
+		node_fail_over(n, apps_service_bit(app_service(a)), "an application is gone");
 }
 
 const struct apps_ops serve_ops = {

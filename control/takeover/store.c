@@ -274,6 +274,20 @@ int store_hand(struct store *s, const char *to)
 	return s->kind->hand ? s->kind->hand(s, to) : -ENOTSUP;
 }
 
+void store_offer(struct store *s, uint64_t services)
+{
+	bool changed = s->offer != services;
+
+	s->offer = services;
+	if (changed && s->kind->offer)
+		s->kind->offer(s);
+}
+
+const char *store_able(const struct store *s, const char *to, uint64_t keep, uint64_t gain)
+{
+	return s->status.state == STORE_OWNER ? s->kind->able(s, to, keep, gain) : NULL;
+}
+
 int store_ask(struct store *s)
 {
 	if (s->status.state != STORE_STANDBY)

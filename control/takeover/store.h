@@ -116,6 +116,12 @@ int store_claim(struct store *s);
  * without waiting for the lease to end. -ENOTCONN, -EAGAIN (it is not synced, or has not granted
  * yet). */
 int store_hand(struct store *s, const char *to); /* Redis: NULL is any that is there */
+/* What this node's applications could serve, a bit for each service (apps_services()): the other
+ * nodes are told, now and again. In any state. */
+void store_offer(struct store *s, uint64_t services);
+/* Owner: a node that could take over now, and offers all of `keep` and something of `gain`: `to`,
+ * or any where that is NULL. NULL: there is none. Valid until the loop goes on. */
+const char *store_able(const struct store *s, const char *to, uint64_t keep, uint64_t gain);
 /* Standby: asks the owner to hand over. */
 int store_ask(struct store *s);
 /* The operator vouches that every other node is dead or isolated: become or stay owner without

@@ -209,11 +209,19 @@ static int on_check(void *arg, uint32_t peer, const struct frame *hello)
 	return 0;
 }
 
+static void say_beat(struct direct *d, uint32_t peer)
+{
+	struct frame f = {.type = FRAME_BEAT, .services = d->s.offer};
+
+	links_send(d->links, peer, &f);
+}
+
 static void on_met(void *arg, uint32_t peer, const struct frame *hello)
 {
 	struct direct *d = arg;
 	struct lease_message in = hello->lease;
 
+	say_beat(d, peer);
 	d->others[peer].met = true;
 	d->others[peer].copy = in.copy;
 	in.node = d->node_of[peer];
@@ -229,6 +237,7 @@ static void on_parted(void *arg, uint32_t peer)
 
 	mirror_stop(&d->others[peer]);
 	d->others[peer].met = false;
+	d->others[peer].services = 0;
 	if (d->staging_peer == peer)
 		mirror_drop(d);
 	if (d->hand_to == peer)
@@ -257,6 +266,7 @@ static int on_frame(void *arg, uint32_t peer, struct frame *f)
 		store_was_asked(&d->s, d->s.config.peers[peer].node);
 		return 0;
 	case FRAME_BEAT:
+		d->others[peer].services = f->services;
 		return 0;
 	case FRAME_HELLO:
 		return -EPROTO;
@@ -292,14 +302,13 @@ static const struct links_ops links_ops = {
 
 static void on_beat(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct frame f = {.type = FRAME_BEAT};
 	struct direct *d = arg;
 
 	(void)fd;
 	(void)what;
 	direct_step(d, &(struct lease_message){.event = LEASE_BEAT});
 	for (uint32_t i = 0; i < d->s.config.peer_count; i++)
-		links_send(d->links, i, &f);
+		say_beat(d, i);
 	links_check(d->links, d->m.lease_ns);
 	if (d->owner && TAILQ_EMPTY(&d->s.queue.batch) && !TAILQ_EMPTY(&d->s.queue.waiting))
 		mirror_flush(&d->s);
@@ -372,6 +381,24 @@ static int direct_hand(struct store *s, const char *to)
 	return -ENOTCONN;
 }
 
+static const char *direct_able(const struct store *s, const char *to, uint64_t keep, uint64_t gain)
+{
+	const struct direct *d = (const struct direct *)s;
+
+	for (uint32_t i = 0; i < s->config.peer_count; i++)
+		if ((!to || !strcmp(to, s->config.peers[i].node)) && d->others[i].met &&
+		    d->m.peers[d->node_of[i]].synced &&
+		    store_offers(d->others[i].services, keep, gain))
+			return s->config.peers[i].node;
+	return NULL;
+}
+
+static void direct_offer(struct store *s)
+{
+	for (uint32_t i = 0; i < s->config.peer_count; i++)
+		say_beat(direct_of(s), i);
+}
+
 static int direct_ask(struct store *s)
 {
 	struct direct *d = direct_of(s);
@@ -434,6 +461,8 @@ static const struct store_kind direct_kind = {
 	.hand = direct_hand,
 	.ask = direct_ask,
 	.alone = direct_alone,
+	.able = direct_able,
+	.offer = direct_offer,
 };
 
 /* ---- opening ---------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ struct store_kind {
 	int (*hand)(struct store *s, const char *to);
 	int (*ask)(struct store *s);
 	int (*alone)(struct store *s);
+	const char *(*able)(const struct store *s, const char *to, uint64_t keep, uint64_t gain);
+	void (*offer)(struct store *s); /* `offer` has changed. NULL: it is told by and by */
 };
 
 struct store {
@@ -46,6 +48,7 @@ struct store {
 	struct event *turn;  /* active: kind->flush() is due */
 	struct event *asked; /* active: ops.asked(asked_by) is due */
 	char asked_by[HF_NAME_LEN];
+	uint64_t offer; /* our services */
 };
 
 /* Fills a zeroed `s`, checks what both need: names, lease_ms, heartbeat_ms. 0 or negative errno;
@@ -69,6 +72,11 @@ void store_batch_done(struct store *s);
 /* ops.asked(), from the loop. */
 void store_was_asked(struct store *s, const char *by);
 __attribute__((format(printf, 2, 3))) void store_why(struct store *s, const char *format, ...);
+
+static inline bool store_offers(uint64_t offer, uint64_t keep, uint64_t gain)
+{
+	return offer & gain && !(keep & ~offer);
+}
 
 static inline uint64_t store_now_ns(void)
 {

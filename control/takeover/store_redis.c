@@ -375,6 +375,7 @@ static const struct store_kind redis_kind = {
 	.claim = redis_claim,
 	.hand = redis_hand,
 	.ask = redis_ask,
+	.able = redis_able,
 };
 
 int store_redis_open(struct event_base *base, const struct store_config *config,

@@ -217,9 +217,9 @@ static void on_look(void *arg, const redisReply *reply, void *of)
 
 void redis_look(struct redis_store *r)
 {
-	char beat[24];
+	char beat[44];
 
-	snprintf(beat, sizeof(beat), "%" PRIu64, ++r->beat);
+	snprintf(beat, sizeof(beat), "%" PRIu64 " %" PRIx64, ++r->beat, r->s.offer);
 	r->looking = redis_link_run(r->link, REDIS_LOOK, on_look, NULL, 2,
 				    (const char *[]){r->s.config.node, beat}, NULL) == 0;
 }
@@ -286,6 +286,16 @@ int redis_hand(struct store *s, const char *to)
 	r->hand_ticket = s->queue.ticket;
 	redis_tick_now(r);
 	return 0;
+}
+
+const char *redis_able(const struct store *s, const char *to, uint64_t keep, uint64_t gain)
+{
+	const struct redis_store *r = (const struct redis_store *)s;
+
+	if (!r->linked || r->resync_due)
+		return NULL;
+	return redis_nodes_able(&r->nodes, to, keep, gain, store_now_ns(),
+				2 * REDIS_MS * s->config.lease_ms);
 }
 
 static void on_ask(void *arg, const redisReply *reply, void *of)

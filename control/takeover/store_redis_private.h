@@ -109,6 +109,7 @@ int redis_outcome(const redisReply *reply, const char **ret_owner);
 int redis_claim(struct store *s);
 int redis_hand(struct store *s, const char *to);
 int redis_ask(struct store *s);
+const char *redis_able(const struct store *s, const char *to, uint64_t keep, uint64_t gain);
 int redis_ask_for_it(struct redis_store *r);
 void redis_renew(struct redis_store *r, uint64_t now);
 void redis_look(struct redis_store *r);

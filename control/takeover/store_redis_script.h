@@ -3,11 +3,18 @@
  * What runs inside Redis. Each script is one atomic step; all of them get the same keys. The
  * group's name is the hash tag, so that they lie in one slot.
  *
- *   holdfast:{GROUP}:owner    "EPOCH BEAT LEASE NODE". BEAT is new with each claim and renewal;
- * LEASE is in ms; NODE is empty when the group was given back. BEAT 0: given to NODE, which has not
- * taken it yet holdfast:{GROUP}:epoch    the highest epoch that ever was holdfast:{GROUP}:records
- * hash: id in hex -> the record's bytes holdfast:{GROUP}:nodes    hash: node that stands by -> its
- * beat holdfast:{GROUP}:ask      a node that asks to be given the group
+ * holdfast:{GROUP}:owner: "EPOCH BEAT LEASE NODE". BEAT is new with each claim and renewal; LEASE
+ * is in ms; NODE is empty when the group was given back. BEAT 0: given to NODE, which has not taken
+ * it yet.
+ *
+ * holdfast:{GROUP}:epoch: the highest epoch that ever was.
+ *
+ * holdfast:{GROUP}:records: hash, id in hex -> the record's bytes.
+ *
+ * holdfast:{GROUP}:nodes: hash, node that stands by -> "BEAT SERVICES". SERVICES, in hex: what its
+ * applications could serve.
+ *
+ * holdfast:{GROUP}:ask: a node that asks to be given the group.
  *
  * None of them has an expiry, on purpose. Redis counts an expiry by its wall clock, which may be
  * set forward; it may evict what has one when memory is short; and after a crash it may come back
@@ -20,7 +27,7 @@
 #define REDIS_SHA_LEN 40
 
 enum redis_script {
-	/* node, beat -> owner, highest epoch */
+	/* node, beat and services -> owner, highest epoch */
 	REDIS_LOOK,
 	/* node, beat, lease, lowest epoch - 1, what owner must be -> 1 or 0, owner */
 	REDIS_CLAIM,

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/takeover/store.h"
+#include "control/takeover/store_private.h"
 
 /* Digits and one space; UINT64_MAX is refused, so that one more is still a number. */
 static bool take_number(const char **at, uint64_t max, uint64_t *ret)
@@ -95,14 +95,30 @@ void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, 
 		n->list[i].changed_ns = now_ns;
 	}
 	strcpy(n->list[i].beat, beat);
+	beat = strchr(beat, ' ');
+	n->list[i].services = beat ? strtoull(beat, NULL, 16) : 0;
+}
+
+static bool present(const struct redis_nodes *n, size_t i, uint64_t now_ns, uint64_t age_ns)
+{
+	return n->list[i].changed_ns && now_ns <= n->list[i].changed_ns + age_ns;
 }
 
 const char *redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
 				uint64_t age_ns)
 {
 	for (size_t i = 0; i < n->count; i++)
-		if ((!name || !strcmp(n->list[i].name, name)) && n->list[i].changed_ns &&
-		    now_ns <= n->list[i].changed_ns + age_ns)
+		if ((!name || !strcmp(n->list[i].name, name)) && present(n, i, now_ns, age_ns))
+			return n->list[i].name;
+	return NULL;
+}
+
+const char *redis_nodes_able(const struct redis_nodes *n, const char *name, uint64_t keep,
+			     uint64_t gain, uint64_t now_ns, uint64_t age_ns)
+{
+	for (size_t i = 0; i < n->count; i++)
+		if ((!name || !strcmp(n->list[i].name, name)) && present(n, i, now_ns, age_ns) &&
+		    store_offers(n->list[i].services, keep, gain))
 			return n->list[i].name;
 	return NULL;
 }

@@ -57,7 +57,8 @@ uint64_t redis_watch_vacant_ns(const struct redis_watch *w, const struct redis_c
 struct redis_nodes {
 	struct {
 		char name[HF_NAME_LEN];
-		char beat[24];
+		char beat[44]; /* and, in hex behind a space, what its applications could serve */
+		uint64_t services;
 		uint64_t changed_ns; /* 0: not since we look */
 	} list[REDIS_NODES_MAX];
 	size_t count;
@@ -67,5 +68,8 @@ void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, 
 /* The name of a node that wrote within `age_ns`, NULL if none did; `name` NULL: of any. */
 const char *redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
 				uint64_t age_ns);
+/* The same of one that offers all of `keep` and something of `gain`. */
+const char *redis_nodes_able(const struct redis_nodes *n, const char *name, uint64_t keep,
+			     uint64_t gain, uint64_t now_ns, uint64_t age_ns);
 
 #endif

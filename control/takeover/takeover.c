@@ -250,6 +250,8 @@ static bool adopt(void *arg, const struct record *r)
 	struct conn *c;
 
 	/* before its application listens here, too: an unguarded port would answer with a RST */
+	if (r->proto == IPPROTO_TCP && *r->service)
+		n->wanted |= apps_service_bit(r->service);
 	if (r->proto == IPPROTO_TCP)
 		points_add(n->points, &key->local, key->local_port, false, r->service);
 	if (r->flags & RECORD_EMBRYO) {

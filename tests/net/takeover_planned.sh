@@ -41,9 +41,44 @@ refused() { # NAME WANTED COMMAND...
 	grep -qF -e "$want" <<<"$text" && pass "$name" || fail "$name" "$text"
 }
 refused T6_drain_at_the_standby "does not own the group" hf "$(other "$first")" takeover drain
-refused T6_drain_to_nobody "" hf "$first" takeover drain --to nobody
 refused T6_unknown_action "'fly' is none of status" hf "$first" takeover fly now
+refused T6_unknown_action_or_daemon "nor the name of a daemon" hf "$first" takeover fly
+refused T6_one_name "one NAME at most" hf "$first" takeover drain x y
+refused T6_unknown_daemon "no daemon named 'x' runs here" hf "$first" takeover status x
+refused T6_drain_to_unknown "no [node NAME]" hf "$first" takeover drain --to x
+refused T6_no_privilege "root may use it" in_ns "$first" setpriv --reuid 65534 --regid 65534 --clear-groups \
+	"$BIN/holdfast" takeover --run-dir "$WORK/$first"
 refused T6_to_belongs_to_drain "--to belongs to 'drain'" hf "$first" takeover take --to x
+
+# ---- an application dies that serves nobody: the next clients find another ----
+fetch() { is "$SUM" eval "in_ns $C curl -sS --max-time 20 http://$VIP/big | sha256sum"; }
+log_of() { cat "$WORK/$1/$1.log"; }
+idle=$(owner)
+now=$(other "$idle")
+kill -9 "${SERVER[$idle]}"
+wait_for 2 state_is "$now" serving && pass T6_idle_application_dies || fail T6_idle_application_dies "$(log_of "$idle")"
+grep -q "is gone with" <<<"$(log_of "$idle")" && fail T6_it_had_no_client "$(log_of "$idle")"
+fetch && pass T6_new_clients_are_served || fail T6_new_clients_are_served "$(hf "$now" takeover)"
+refused T6_drain_needs_an_application "lacks an application" hf "$now" takeover drain
+refused T6_take_needs_an_application "has no application" hf "$idle" takeover take
+
+# nobody has one: it stays where it is, and goes where the first one comes
+hf "$now" monitor >"$WORK/monitor" &
+MONITOR=$!
+wait_for 2 eval "ss -Hx state connected | grep -q $now.sock"
+kill -9 "${SERVER[$now]}"
+wait_for 2 grep -q "clients wait for the first" "$WORK/monitor" && pass T6_nobody_has_an_application ||
+	fail T6_nobody_has_an_application "$(cat "$WORK/monitor")"
+kill "$MONITOR"
+fetch &
+FETCH=$!
+wait_for 5 eval "in_ns $C ss -Htn state syn-sent dport = 80 | grep -q ."
+[ "$(owner)" = "$now" ] || fail T6_nobody_has_an_application "it moved to where there is none, either"
+serve "$idle"
+wait_for 2 state_is "$idle" serving && wait "$FETCH" && pass T6_first_application_serves ||
+	fail T6_first_application_serves "$(hf "$idle" takeover)"
+serve "$now"
+wait_for 2 is 1 value "$now" .applications
 
 # ---- overload: more connections than the configuration wants here ----
 serving=$(owner)

@@ -53,6 +53,31 @@ static void only_an_owner_writes(void **state)
 	assert_int_equal(store_hand(w->node[0].store, "nobody"), -ENOTCONN);
 }
 
+static void t6_who_could_serve(void **state)
+{
+	struct group *w = *state;
+	struct store *owner;
+
+	direct_begin(w, 2);
+	owner = w->node[0].store;
+	assert_null(store_able(owner, NULL, 0, ~0ull)); /* it has no application */
+	store_offer(w->node[1].store, 6);
+	WAIT(w, store_able(owner, NULL, 2, 4));
+	assert_string_equal(store_able(owner, "b", 0, ~0ull), "b");
+	assert_null(store_able(owner, "c", 0, ~0ull));
+	assert_null(store_able(owner, NULL, 1, 4)); /* something that is here would be lost */
+	assert_null(store_able(owner, NULL, 2, 8)); /* nothing would be won */
+	store_offer(w->node[1].store, 2);
+	WAIT(w, !store_able(owner, NULL, 0, 4));
+	assert_non_null(store_able(owner, NULL, 0, 2));
+	assert_null(store_able(w->node[1].store, NULL, 0, ~0ull)); /* it is no owner */
+	direct_close(w, 1);
+	WAIT(w, !store_able(owner, NULL, 0, 2));
+	direct_open(w, 1);
+	WAIT(w, direct_whole(w, 0));
+	assert_null(store_able(owner, NULL, 0, 2)); /* it starts with nothing */
+}
+
 static void two_claim_at_once_and_one_gets_it(void **state)
 {
 	struct group *w = *state;
@@ -224,6 +249,7 @@ int main(void)
 		TEST(t7_put_is_committed_when_the_standby_has_it),
 		TEST(t7_of_one_id_the_newest_goes),
 		TEST(only_an_owner_writes),
+		TEST(t6_who_could_serve),
 		TEST(two_claim_at_once_and_one_gets_it),
 		TEST(t6_a_node_that_returns_gets_all_of_10000),
 		TEST(t6_hand_over_in_order),

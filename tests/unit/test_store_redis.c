@@ -105,6 +105,14 @@ static void nodes_are_there_while_they_write(void **state)
 	assert_non_null(redis_nodes_present(&n, "b", 12 * SEC, SEC));
 	assert_string_equal(redis_nodes_present(&n, NULL, 13 * SEC, SEC), "b");
 	assert_null(redis_nodes_present(&n, "c", 12 * SEC, SEC));
+	assert_null(redis_nodes_able(&n, NULL, 0, ~0ull, 13 * SEC, SEC)); /* it offers nothing */
+	redis_nodes_saw(&n, "b", "3 6", 12 * SEC);
+	assert_string_equal(redis_nodes_able(&n, NULL, 2, 4, 13 * SEC, SEC), "b");
+	assert_string_equal(redis_nodes_able(&n, "b", 0, ~0ull, 13 * SEC, SEC), "b");
+	assert_null(redis_nodes_able(&n, "c", 0, ~0ull, 13 * SEC, SEC));
+	assert_null(redis_nodes_able(&n, NULL, 1, 4, 13 * SEC, SEC));
+	assert_null(redis_nodes_able(&n, NULL, 2, 8, 13 * SEC, SEC));
+	assert_null(redis_nodes_able(&n, NULL, 2, 4, 13 * SEC + 1, SEC));
 	assert_null(redis_nodes_present(&n, "b", 13 * SEC + 1, SEC));
 	for (int i = 0; i < 2 * REDIS_NODES_MAX; i++) {
 		snprintf(name, sizeof(name), "n%d", i);
