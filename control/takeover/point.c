@@ -39,7 +39,7 @@ void points_free(struct points *p)
 	free(p);
 }
 
-static const struct point *find(const struct points *p, const struct hf_addr *addr, __be16 port)
+static struct point *find(struct points *p, const struct hf_addr *addr, __be16 port)
 {
 	for (size_t i = 0; i < p->count; i++)
 		if (p->list[i].key.port == port && addr_equal(&p->list[i].key.addr, addr))
@@ -50,11 +50,12 @@ static const struct point *find(const struct points *p, const struct hf_addr *ad
 static int add(struct points *p, const struct hf_addr *addr, __be16 port, const char *service)
 {
 	struct guard_point_val val = {.id = p->count + 1};
-	const struct point *old = find(p, addr, port);
-	struct point *new;
+	struct point *old = find(p, addr, port), *new;
 
+	if (old && !*old->service)
+		snprintf(old->service, sizeof(old->service), "%s", service);
 	if (old)
-		return strcmp(old->service, service) ? -EADDRINUSE : 0;
+		return *service && strcmp(old->service, service) ? -EADDRINUSE : 0;
 	if (p->count == GUARD_POINTS_MAX)
 		return -ENOBUFS;
 	new = &p->list[p->count];
@@ -91,7 +92,7 @@ int points_add(struct points *p, const struct hf_addr *addr, __be16 port, bool d
 	return found ? 0 : -EADDRNOTAVAIL;
 }
 
-const char *points_service(const struct points *p, const struct guard_key *key)
+const char *points_service(struct points *p, const struct guard_key *key)
 {
 	const struct point *found = find(p, &key->local, key->local_port);
 

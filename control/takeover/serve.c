@@ -263,6 +263,7 @@ void serve_finish(struct node *n, struct conn *c)
 
 static void on_embryo(struct node *n, const struct guard_event *e)
 {
+	const char *service = points_service(n->points, &e->facts.key);
 	struct record r = {
 		.id = new_id(),
 		.proto = IPPROTO_TCP,
@@ -273,6 +274,7 @@ static void on_embryo(struct node *n, const struct guard_event *e)
 	};
 	uint64_t forgotten, ticket;
 
+	snprintf(r.service, sizeof(r.service), "%s", service ? service : "");
 	stamp(n, &r);
 	if (store_put(n->store, &r, &ticket))
 		return;

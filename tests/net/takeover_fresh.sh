@@ -77,4 +77,24 @@ check T1_embryo_goes_on
 [ "$(value "$(owner)" .opened)" -ge 2 ] && pass T1_embryos_were_opened_at_the_new_owner ||
 	fail T1_embryos_were_opened_at_the_new_owner "$opened before; $(hf "$(owner)" takeover)"
 [ "$(resets)" = 0 ] && pass T3_client_sees_no_reset || fail T3_client_sees_no_reset "$(in_ns "$C" nstat -as)"
+returns T1_embryo_goes_on
+
+# the node that takes it over has no application yet: its daemon alone has come back
+LATE=$(other "$(owner)")
+kill -9 "$(value "$LATE" .pid)" "${SERVER[$LATE]}"
+up "$LATE" >/dev/null
+wait_for 5 state_is "$(other "$LATE")" serving || fail T1_embryo_waits_for_an_application "$(hf "$(other "$LATE")" takeover)"
+in_ns "$C" nft -f - <<-END
+	table inet holdfast_test {
+		chain out {
+			type filter hook output priority 0;
+			tcp dport 80 tcp flags & (syn | ack) == ack drop
+		}
+	}
+END
+client >"$WORK/3.out"
+host_dies || fail T1_embryo_waits_for_an_application "nobody took over"
+serve "$LATE"
+in_ns "$C" nft delete table inet holdfast_test
+check T1_embryo_waits_for_an_application
 finish
