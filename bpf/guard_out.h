@@ -287,13 +287,15 @@ static __noinline bool out_refuses(const struct segment *s)
 	return embryo && s->ack == embryo->facts.irs + 1;
 }
 
-/* From a guarded point, while the lease holds; no slot. */
+/* From a guarded point, while the lease holds; no slot. After a takeover that may be the orphan of
+ * a connection that has ended at another node since: its FIN, sent again and again, would be of the
+ * past. */
 static __always_inline int out_unknown(const struct segment *s, const struct guard_conf *conf,
 				       bool marked, __u64 now)
 {
 	if ((s->flags & (HF_TCP_SYN | HF_TCP_ACK | HF_TCP_RST)) == (HF_TCP_SYN | HF_TCP_ACK))
 		return out_embryo(s, conf, marked, now);
-	if (s->flags & HF_TCP_RST && (now < READ_ONCE(conf->unknown_until_ns) || out_refuses(s)))
+	if (now < READ_ONCE(conf->unknown_until_ns) || (s->flags & HF_TCP_RST && out_refuses(s)))
 		return GUARD_REASON_UNKNOWN_OUT;
 	return OUTCOME_PASS;
 }

@@ -42,8 +42,9 @@ struct guard_conf {
 	__u32 magic;
 	__u32 version;
 	__u64 lease_until_ns;   /* CLOCK_BOOTTIME; 0: not the owner; ~0: no end */
-	__u64 unknown_until_ns; /* CLOCK_BOOTTIME; until then segments of unknown connections to a
-				   guarded point are dropped; later they go on (and meet a RST) */
+	__u64 unknown_until_ns; /* CLOCK_BOOTTIME; until then segments of unknown connections to or
+				   from a guarded point are dropped; later they go on (and meet a
+				   RST) */
 	__u32 epoch;            /* of the ownership, for people who read the map */
 	__u32 embryo_rate;      /* GUARD_EVENT_EMBRYO events a second at most; 0: none */
 	__u32 slots;            /* elements of "guard_slots" */
@@ -200,7 +201,7 @@ struct guard_event {
 	X(FENCED_IN, "fenced_in", "packets to a guarded address while not its owner")              \
 	X(FENCED_OUT, "fenced_out", "packets from a guarded address while not its owner")          \
 	X(UNKNOWN_IN, "unknown_in", "segments of unknown connections dropped")                     \
-	X(UNKNOWN_OUT, "unknown_out", "RST to unknown connections held back")                      \
+	X(UNKNOWN_OUT, "unknown_out", "RST and more to unknown connections held back")             \
 	X(UNREADY, "unready", "segments of connections that are not ready yet, dropped")           \
 	X(PROBED, "probed", "answers to probes taken")                                             \
 	X(ACK_LOWERED, "ack_lowered", "acknowledgements for what this node has not sent yet")      \

@@ -425,6 +425,9 @@ def end_rows():
         row(f"T1 RST to an unknown connection is held for a while v{fam}", OUT, c.down(flags="R"), "UNKNOWN_OUT",
             unknown=EVER)
         row(f"T1 and then leaves v{fam}", OUT, c.down(flags="R"), None)
+        row(f"T3 FIN of an unknown connection, of before the takeover, is held v{fam}", OUT, c.down(flags="FPA", n=5),
+            "UNKNOWN_OUT", unknown=EVER)
+        row(f"T3 segment of an unguarded connection leaves later v{fam}", OUT, c.down(flags="PA", n=5), None)
         row(f"T1 segment of an unknown connection is dropped for a while v{fam}", IN, c.up(n=9), "UNKNOWN_IN", unknown=EVER)
         row(f"T1 and then meets a RST v{fam}", IN, c.up(n=9), None)
 
