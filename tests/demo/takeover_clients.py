@@ -26,6 +26,7 @@ STALL_S = 20  # so long without progress: it is lost
 # ... unless its kernel has sent nothing since servers are well: each repeat fell into another outage, and the time to the next
 # one doubles (RFC 6298 section 5.5). Up to TCP_RTO_MAX, and the answer.
 PATIENCE_S = 130
+ANSWER_S = 3  # to its repeat, and what its server has to do then
 LAST_DATA_SENT = 44  # of struct tcp_info: tcpi_last_data_sent, ms
 CLONE_NEWNET = 0x40000000
 
@@ -383,7 +384,7 @@ class Flow:
             return False
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_SENT + 4)
         sent_at = now - struct.unpack_from("I", info, LAST_DATA_SENT)[0] / 1000
-        if sent_at > self.load.well_since:
+        if sent_at > self.load.well_since and now - sent_at > ANSWER_S:
             return False
         self.load.patient.add(self.name)
         return True
