@@ -118,15 +118,19 @@ static __always_inline void out_note_clock(struct guard_slot *slot, const struct
 }
 
 /* The peer drops what is older than what it has had (PAWS, RFC 7323 section 5): so is what was made
- * before another segment, on another processor or by user space, and leaves after it. */
+ * before another segment, on another processor or by user space, and leaves after it. A kernel
+ * that has made a connection again echoes 0 until the peer says something: a time that it never
+ * told. */
 static __always_inline int out_restamp(ctx_t *ctx, const struct segment *s,
 				       const struct guard_slot *slot)
 {
 	__u32 newest = READ_ONCE(slot->tsval);
+	bool older = ts_older(s->tsval, newest);
 
-	if (likely(!(s->options & GUARD_TS) || !ts_older(s->tsval, newest)))
+	if (likely(!(s->options & GUARD_TS) || (!older && s->tsecr)))
 		return 0;
-	return segment_restamp(ctx, s, newest);
+	return segment_restamp(ctx, s, older ? newest : s->tsval,
+			       s->tsecr ? s->tsecr : READ_ONCE(slot->peer_tsval));
 }
 
 static __always_inline void out_note_data(struct guard_slot *slot, const struct segment *s,

@@ -410,16 +410,17 @@ static __noinline int segment_renumber(ctx_t *ctx, const struct segment *s, __u3
 	return segment_sum(ctx, s, diff);
 }
 
-/* Gives the segment another timestamp of its sender's. One at an odd offset stays as it is: no
- * stack that sends through here lays it there. */
-static __noinline int segment_restamp(ctx_t *ctx, const struct segment *s, __u32 tsval)
+/* Gives the segment other timestamps. Those at an odd offset stay as they are: no stack that sends
+ * through here lays them there. */
+static __noinline int segment_restamp(ctx_t *ctx, const struct segment *s, __u32 tsval, __u32 tsecr)
 {
-	__be32 word = bpf_htonl(tsval);
-	__u64 diff = (__u64)word + (__u32)~bpf_htonl(s->tsval);
+	__be32 words[2] = {bpf_htonl(tsval), bpf_htonl(tsecr)};
+	__u64 diff = (__u64)words[0] + words[1] + (__u32)~bpf_htonl(s->tsval) +
+		     (__u32)~bpf_htonl(s->tsecr);
 
 	if (s->ts_at & 1)
 		return 0;
-	if (bpf_skb_store_bytes(ctx, s->p.l4 + s->ts_at, &word, sizeof(word), 0))
+	if (bpf_skb_store_bytes(ctx, s->p.l4 + s->ts_at, words, sizeof(words), 0))
 		return -1;
 	return segment_sum(ctx, s, diff);
 }

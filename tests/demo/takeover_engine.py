@@ -98,9 +98,15 @@ class Engine:
         elif kind == "frozen":
             node.pause(node.daemon, node.server.pid)
         elif kind == "drain":
-            answer = node.ask("drain")
-            if not answer or not answer["ok"]:
-                raise WorldError("drain: %s" % (answer and answer.get("error")))
+            wait_until("drain", lambda: self.drained(node), 2)
+
+    @staticmethod
+    def drained(node):
+        """The owner hears with the next heartbeat which applications the other one has."""
+        answer = node.ask("drain")
+        if answer and not answer["ok"] and "lacks an application" not in answer["error"]:
+            raise WorldError("drain: " + answer["error"])
+        return answer and answer["ok"]
 
     def repair(self, _kind, node):
         """Whatever happened to it."""
@@ -310,7 +316,7 @@ class Engine:
         if not self.world.capture:
             return
         wire = self.wire = self.world.wire_result()
-        for name in ("resets", "client_resets", "acks", "unsent", "timestamps"):
+        for name in ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes"):
             if wire[name]:
                 self.problems.append("%d of '%s' on the wire: %s" % (len(wire[name]), name, "; ".join(wire[name][:3])))
         if wire["dropped"]:

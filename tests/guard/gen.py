@@ -360,6 +360,9 @@ def keep_rows():
         row(f"T3 timestamps do not go back where they wrap {what}", OUT,
             c.down(seq=20, ack=100, win=900, n=5, ts=(2**32 - 1, PEER_TSVAL)), "PASSED_OUT", slot=dict(slot, tsval=1),
             after=c.down(seq=20, ack=100, win=900, n=5, ts=(1, PEER_TSVAL)), want=dict(tsval=1))
+        row(f"T3 a restored kernel echoes what the peer has said {what}", OUT,
+            c.down(seq=20, ack=100, win=900, n=5, ts=(TSVAL + 3, 0)), "PASSED_OUT", slot=slot,
+            after=c.down(seq=20, ack=100, win=900, n=5, ts=(TSVAL + 3, PEER_TSVAL)), want=dict(tsval=TSVAL + 3))
         row(f"T3 what is older by an earlier life is dropped {what}", OUT,
             c.down(seq=20, ack=100, win=900, n=5, ts=(TSVAL - 501, PEER_TSVAL)), "UNREADY", slot=slot)
     late = [("Timestamp", (TSVAL - 2, PEER_TSVAL)), ("NOP", None), ("NOP", None)]
