@@ -132,7 +132,8 @@ int hf_dispatch(struct hf *h);
 /* Guards a bound TCP socket: its address must be one of the daemon's. The library keeps a duplicate
  * of it (of listening sockets only), to show it to a daemon that was restarted: so call
  * hf_unlisten() before close(2), or the kernel goes on listening. -EADDRNOTAVAIL: not a guarded
- * address. -EADDRINUSE: guarded by another process. -EINVAL: not a bound TCP socket. */
+ * address. -EADDRINUSE: guarded by another process. -EINVAL: not a bound TCP socket.
+ * -EOPNOTSUPP: TCP Fast Open is on for it (data in a SYN is acknowledged before any commit). */
 int hf_listen(struct hf *h, int fd);
 /* Closes that duplicate. Connections to the endpoint stay guarded. -ENOENT: not given to
  * hf_listen(). */

@@ -47,14 +47,19 @@ static void print_counters(json_t *counters)
 #undef REASON_TEXT
 	};
 	static const char *const heads[] = {">COUNT", "WHAT"};
-	struct table *t = table_new(heads, 2);
+	struct table *t = NULL;
 
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
 		json_int_t n = num(counters, reasons[i].key);
 
+		if (n && !t)
+			t = table_new(heads, 2);
 		if (n)
 			table_add(t, (const char *[]){text_number(n), reasons[i].text});
 	}
+	if (!t)
+		return;
+	putchar('\n');
 	table_print(t);
 }
 
@@ -80,7 +85,6 @@ void cli_print_server(json_t *j)
 	       (int)num(j, "connections"), (int)num(j, "max_connections"),
 	       (int)num(j, "unfinished"), (int)num(j, "applications"));
 	print_last(json_object_get(j, "last_takeover"));
-	putchar('\n');
 	print_counters(json_object_get(j, "counters"));
 }
 

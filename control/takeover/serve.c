@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -414,16 +415,23 @@ static int on_listen(void *arg, struct app *a, int fd, struct app_why *why)
 	struct node *n = arg;
 	struct hf_addr addr;
 	__be16 port;
-	int type = 0, only = 1, ret;
-	socklen_t len = sizeof(type);
+	int type = 0, only = 1, early = 0, ret;
+	socklen_t len = sizeof(type), early_len = sizeof(early);
 
 	ret = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ? -errno : name_of(fd, &addr, &port);
 	if (!ret && !addr_is_v4(&addr) && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len))
 		only = 1;
+	if (!ret && getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &early, &early_len))
+		early = 0;
 	close(fd);
 	if (ret || type != SOCK_STREAM) {
 		say(why, "the socket is no bound TCP socket");
 		return -EINVAL;
+	}
+	if (early) { /* the kernel acknowledges data in a SYN before anybody has seen it */
+		say(why, "TCP Fast Open is on for the socket and cannot be guarded: set "
+			 "TCP_FASTOPEN to 0");
+		return -EOPNOTSUPP;
 	}
 	ret = points_add(n->points, &addr, port, !only, app_service(a));
 	if (ret == -EADDRNOTAVAIL)

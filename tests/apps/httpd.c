@@ -625,7 +625,7 @@ int main(int argc, char **argv)
 	}
 	ret = hf_open(instance, "httpd", &ops, NULL, &hf);
 	if (ret) {
-		fprintf(stderr, "httpd: no daemon: %s\n", strerror(-ret));
+		fprintf(stderr, "httpd: %s\n", hf_error(hf));
 		return 1;
 	}
 	if (hf_listen(hf, listener) || listen(listener, 4096)) {

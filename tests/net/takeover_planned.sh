@@ -50,6 +50,24 @@ refused T6_no_privilege "root may use it" in_ns "$first" setpriv --reuid 65534 -
 	"$BIN/holdfast" takeover --run-dir "$WORK/$first"
 refused T6_to_belongs_to_drain "--to belongs to 'drain'" hf "$first" takeover take --to x
 
+# data in a SYN would be acknowledged before its commit
+in_ns "$first" env HOLDFAST_RUN_DIR="$WORK/$first" python3 - "$BIN" "$first" "$VIP" >"$WORK/tfo" 2>&1 <<-'END'
+	import ctypes, socket, sys
+	lib = ctypes.CDLL(sys.argv[1] + "/libholdfast.so")
+	lib.hf_error.restype = ctypes.c_char_p
+	none = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: None)
+	ops = (ctypes.c_void_p * 5)(ctypes.cast(none, ctypes.c_void_p), None, ctypes.cast(none, ctypes.c_void_p), None, None)
+	hf = ctypes.c_void_p()
+	print("open", lib.hf_open(sys.argv[2].encode(), b"early", ops, None, ctypes.byref(hf)))
+	for early in (5, 0):
+	    s = socket.create_server((sys.argv[3], 8100 + early))
+	    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, early)
+	    print(early, lib.hf_listen(hf, s.fileno()), lib.hf_error(hf).decode())
+END
+grep -q "^5 -95 .*set TCP_FASTOPEN to 0" "$WORK/tfo" && grep -q "^0 0" "$WORK/tfo" && pass T7_no_early_data ||
+	fail T7_no_early_data "$(cat "$WORK/tfo")"
+wait_for 2 is 1 value "$first" .applications
+
 # ---- an application dies that serves nobody: the next clients find another ----
 fetch() { is "$SUM" eval "in_ns $C curl -sS --max-time 20 http://$VIP/big | sha256sum"; }
 log_of() { cat "$WORK/$1/$1.log"; }
