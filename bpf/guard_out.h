@@ -17,6 +17,7 @@ struct answer {
 	__u16 window;
 	__u8 flags;
 	bool clamped;
+	bool limited;
 	bool held; /* it was a FIN */
 	bool kept; /* other than it was made, lest something goes back */
 };
@@ -38,6 +39,20 @@ static __always_inline void answer_clamp(struct answer *a, const struct guard_sl
 	answer_window(a, slot, larger(a->edge - commit, 0) >> (slot->facts.our_wscale & 15));
 }
 
+/* An edge that the store does not have yet might be taken back by the next owner. It may lie beyond
+ * that by what the scale cannot say. */
+static __always_inline void answer_limit(struct answer *a, const struct guard_slot *slot,
+					 __s64 commit)
+{
+	__u32 scale = slot->facts.our_wscale & 15;
+	__s64 limit = larger(READ_ONCE(slot->in_promise), commit + GUARD_WINDOW_MIN);
+
+	if (likely(a->edge < limit + (1ll << scale)))
+		return;
+	answer_window(a, slot, larger(limit - a->ack, 0) >> scale);
+	a->limited = true;
+}
+
 /*
  * A right edge that left is not taken back (RFC 9293 section 3.8.6). Our kernel takes its own back
  * when it has no memory (since Linux 6.9), and what user space made may leave after what our kernel
@@ -56,18 +71,28 @@ static __always_inline void answer_keep(struct answer *a, const struct guard_slo
 		answer_window(a, slot, larger(a->edge - a->ack, 0) >> scale);
 		a->kept = true;
 	}
-	if (likely(a->edge >= left || (!a->clamped && !a->kept && a->edge + unit > left)))
+	if (likely(a->edge >= left))
+		return;
+	if (!a->clamped && !a->limited && !a->kept && a->edge + unit > left)
 		return;
 	answer_window(a, slot, (left - a->ack + unit - 1) >> scale);
 	a->kept = true;
 }
 
-/* A peer counts repeats as signs of loss, so those that the clamp makes, or user space, must not
+/* What would have told of a window alone, and must not. With SACK blocks, or where there are none,
+ * it may tell of a loss. */
+static __always_inline bool answer_idle(const struct answer *a, const struct segment *s,
+					const struct guard_slot *slot)
+{
+	return a->limited && !s->sack_at && slot->facts.options & GUARD_SACK;
+}
+
+/* A peer counts repeats as signs of loss, so those that the gate makes, or user space, must not
  * leave; but one who asked by a retransmission or a probe gets his answer. */
 static __always_inline bool answer_repeats(const struct answer *a, const struct segment *s,
 					   const struct guard_slot *slot, bool marked)
 {
-	if (!a->clamped && !a->held && !marked)
+	if (!a->clamped && !a->held && !marked && !answer_idle(a, s, slot))
 		return false;
 	if (s->payload || a->flags & (HF_TCP_SYN | HF_TCP_FIN | HF_TCP_RST))
 		return false;
@@ -174,6 +199,8 @@ static __always_inline int out_rewrite(ctx_t *ctx, const struct segment *s,
 
 	if (segment_rewrite(ctx, s, ack, a->window, a->flags))
 		return -1;
+	if (a->limited)
+		count(GUARD_REASON_LIMITED);
 	if (a->kept)
 		count(GUARD_REASON_KEPT);
 	if (!a->clamped)
@@ -189,7 +216,8 @@ static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard
 	struct answer a = {.flags = s->flags, .window = s->window};
 	bool marked = ctx->mark == GUARD_MARK;
 	__u32 mode = READ_ONCE(slot->mode);
-	__s64 commit = READ_ONCE(slot->in_commit);
+	/* what left while there was no gate is not taken back */
+	__s64 commit = larger(READ_ONCE(slot->in_commit), READ_ONCE(slot->in_acked));
 	bool ends = marked || READ_ONCE(slot->flags) & GUARD_END_ALLOWED;
 
 	if (!marked && mode != GUARD_ACTIVE && mode != GUARD_OPEN)
@@ -212,13 +240,15 @@ static __noinline int out_slot(ctx_t *ctx, const struct segment *s, struct guard
 		answer_read(&a, slot, s, commit, marked);
 		if (mode == GUARD_ACTIVE && !marked && a.ack > commit)
 			answer_clamp(&a, slot, commit);
+		if (mode == GUARD_ACTIVE)
+			answer_limit(&a, slot, commit);
 		answer_keep(&a, slot, marked);
 		if (answer_repeats(&a, s, slot, marked))
 			return a.held ? GUARD_REASON_END_HELD : GUARD_REASON_REPEATED;
 	} else if (a.held && !s->payload) {
 		return GUARD_REASON_END_HELD;
 	}
-	if ((a.clamped || a.held || a.kept) && out_rewrite(ctx, s, slot, &a))
+	if ((a.clamped || a.limited || a.held || a.kept) && out_rewrite(ctx, s, slot, &a))
 		return GUARD_REASON_HELPER_FAILED;
 	if (out_restamp(ctx, s, slot))
 		return GUARD_REASON_HELPER_FAILED;

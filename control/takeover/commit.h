@@ -10,7 +10,8 @@ struct commit {
 	uint64_t ticket; /* the store's; rises */
 	uint64_t app_ticket;
 	uint64_t in_commit;
-	uint32_t conn; /* its number */
+	uint64_t in_promise; /* as in struct guard_slot */
+	uint32_t conn;       /* its number */
 	uint32_t serial;
 	bool end; /* the application may end the connection */
 };

@@ -47,7 +47,7 @@ struct record {
 	struct guard_facts facts; /* UDP: only facts.key; peer zero where not connected */
 	uint64_t in_commit;       /* as in struct guard_slot */
 	uint64_t in_acked;
-	uint64_t in_edge;
+	uint64_t in_edge; /* the furthest that the peer may be told, never less than before */
 	uint64_t out_max;
 	uint64_t out_acked;
 	uint32_t tsval; /* of the last segment out, at `time_ms` */

@@ -17,6 +17,7 @@
 #include "control/log.h"
 #include "control/takeover/commit.h"
 #include "control/takeover/embryo.h"
+#include "control/takeover/gate.h"
 #include "control/takeover/node.h"
 #include "control/takeover/point.h"
 #include "control/takeover/restore.h"
@@ -89,7 +90,7 @@ static void gather(const struct node *n, struct conn *c)
 	if (!s)
 		return;
 	r->in_acked = s->in_acked;
-	r->in_edge = s->in_edge;
+	r->in_edge = gate_larger(r->in_edge, gate_larger(s->in_edge, gate_kernel_edge(s)));
 	r->out_max = s->out_max;
 	r->out_acked = s->out_acked;
 	r->tsval = serve_tsval(s);
@@ -119,40 +120,8 @@ void serve_put(struct node *n, struct conn *c)
 	};
 
 	gather(n, c);
+	q.in_promise = c->record.in_edge;
 	c->dirty = store_put(n->store, &c->record, &q.ticket) || !commits_push(n->commits, &q);
-}
-
-/* What our kernel would take: more than the peer knows where the clamp had no room to say it. */
-static uint64_t edge_of(const struct guard_slot *s)
-{
-	uint64_t edge = s->in_next + s->in_window;
-
-	return edge > s->in_edge ? edge : s->in_edge;
-}
-
-/* An acknowledgement that the kernel wanted to send and the gate held: nobody sends it now but us.
- */
-static bool wants_push(const struct guard_slot *s)
-{
-	uint64_t ack = s->in_next < s->in_commit ? s->in_next : s->in_commit;
-
-	if (s->mode != GUARD_ACTIVE)
-		return false;
-	return ack > s->in_acked || (ack == s->in_next && edge_of(s) > s->in_edge);
-}
-
-static void fill_push(const struct guard_slot *s, struct segment *g)
-{
-	*g = (struct segment){
-		.facts = &s->facts,
-		.seq = s->out_max,
-		.ack = s->in_next < s->in_commit ? s->in_next : s->in_commit,
-		.edge = edge_of(s),
-		/* not what the clock may say by now: our kernel's next segment must not lie behind
-		 */
-		.tsval = s->tsval,
-		.tsecr = s->peer_tsval,
-	};
 }
 
 static void push(struct node *n, const struct segment *list, size_t count)
@@ -195,10 +164,23 @@ void serve_push(struct node *n, const struct conn *c)
 	const struct guard_slot *s = slot_of(n, c);
 	struct segment g;
 
-	if (!s || !wants_push(s))
+	if (!s || !gate_wants_push(s))
 		return;
-	fill_push(s, &g);
+	gate_fill_push(s, &g);
 	push(n, &g, 1);
+}
+
+/* False: nothing is new. */
+static bool raise_gate(struct node *n, struct guard_slot *s, const struct commit *q)
+{
+	bool further = q->in_promise > s->in_promise, more = q->in_commit > s->in_commit;
+
+	if (further)
+		__atomic_store_n(&s->in_promise, q->in_promise, __ATOMIC_RELEASE);
+	if (more)
+		__atomic_store_n(&s->in_commit, q->in_commit, __ATOMIC_RELEASE);
+	n->counts.commits += more;
+	return further || more;
 }
 
 void serve_committed(struct node *n, uint64_t ticket)
@@ -215,15 +197,11 @@ void serve_committed(struct node *n, uint64_t ticket)
 		if (!c || c->serial != q.serial)
 			continue;
 		s = slot_of(n, c);
-		if (s && q.in_commit > s->in_commit) {
-			__atomic_store_n(&s->in_commit, q.in_commit, __ATOMIC_RELEASE);
-			n->counts.commits++;
-			if (wants_push(s)) {
-				fill_push(s, &list[count++]);
-				if (count == PUSH_BATCH) {
-					push(n, list, count);
-					count = 0;
-				}
+		if (s && raise_gate(n, s, &q) && gate_wants_push(s)) {
+			gate_fill_push(s, &list[count++]);
+			if (count == PUSH_BATCH) {
+				push(n, list, count);
+				count = 0;
 			}
 		}
 		if (q.end && c->answer_end)
@@ -329,7 +307,7 @@ static void wind_up(struct node *n, struct conn *c)
 	c->due_ms = clock_ms() + ENDING_MS;
 	s->mode = GUARD_OPEN;
 	if (s->in_next > s->in_acked) {
-		fill_push(s, &last);
+		gate_fill_push(s, &last);
 		last.ack = s->in_next;
 		push(n, &last, 1);
 	}
@@ -714,11 +692,13 @@ const struct apps_ops serve_ops = {
 /* ---- now and then ---------------------------------------------------------- */
 
 /* The standby needs to know roughly how much was sent, to tell a plausible acknowledgement from
- * another, and must not go back behind our timestamps. */
+ * another, and must not go back behind our timestamps; and a window opens only as far as it knows.
+ */
 static bool moved_on(const struct conn *c, const struct guard_slot *s)
 {
-	return c->state == CONN_SERVING && (s->out_max != c->record.out_max ||
-					    (int32_t)(s->tsval - c->record.tsval) > TSVAL_STALE);
+	return c->state == CONN_SERVING &&
+	       (s->out_max != c->record.out_max || gate_kernel_edge(s) > c->record.in_edge ||
+		(int32_t)(s->tsval - c->record.tsval) > TSVAL_STALE);
 }
 
 /* The application ended it, and its peer is silent: gone, or in TIME-WAIT at another sequence

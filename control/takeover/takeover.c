@@ -40,10 +40,7 @@
 /* Above what may have left: so much lies between the lives of a connection on one node, at least.
  */
 #define TS_AHEAD_MS 1000u
-/* A kernel that gives no window opens it when something is read: of a restored connection there is
- * nothing to read. */
-#define WINDOW_MIN 65535u
-#define DAY_MS     86400000u
+#define DAY_MS      86400000u
 
 /* Above whatever left after the record was written. If the nodes' clocks agree, the time that has
  * passed says how much that is; if they do not, then the records' lag, and the lease: so long an
@@ -72,7 +69,12 @@ static void fill_slot(const struct node *n, struct guard_slot *s, const struct r
 	s->out_foreign = (r->out_max > r->out_acked ? r->out_max : r->out_acked) + FOREIGN_BYTES;
 	s->out_max = r->out_acked;
 	s->in_next = s->in_acked = r->in_commit;
-	s->in_edge = r->in_edge;
+	/* A kernel that gives no window opens it when something is read: of a restored connection
+	 * there is nothing to read. */
+	s->in_edge = r->in_commit + GUARD_WINDOW_MIN;
+	if (r->in_edge > s->in_edge)
+		s->in_edge = r->in_edge;
+	s->in_promise = r->in_edge;
 	s->tsval = timestamp(n, r);
 	s->last_ns = node_now_ns();
 	s->out_acked = r->out_acked;
@@ -380,7 +382,7 @@ static int make(struct node *n, struct conn *c, char *why, size_t len)
 {
 	struct guard_slot *s = &n->slots[c->slot];
 	bool ended = c->record.flags & RECORD_PEER_ENDED;
-	uint64_t edge = s->in_commit + WINDOW_MIN;
+	uint64_t edge = s->in_commit + GUARD_WINDOW_MIN;
 	struct restore_spec spec = {
 		.facts = &s->facts,
 		.tools = n->tools,
@@ -410,7 +412,7 @@ void takeover_probed(struct node *n, struct conn *c)
 		return;
 	s = &n->slots[c->slot];
 	s->out_max = s->out_acked;
-	s->in_window = WINDOW_MIN;
+	s->in_window = GUARD_WINDOW_MIN;
 	/* what we send and what the kernel sends from here on is of one clock */
 	s->tsval = serve_tsval(s) + 1;
 	if (make(n, c, why, sizeof(why))) {

@@ -118,6 +118,10 @@ enum guard_mode {
 	GUARD_FROZEN = 5, /* the server is gone or gives it away: nothing passes */
 };
 
+/* Bytes that every owner grants beyond the commit: what a SYN-ACK may say, and a restored
+ * connection has. */
+#define GUARD_WINDOW_MIN  65535u
+
 #define GUARD_END_ALLOWED 0x01u /* the application ends it: FIN and RST may leave */
 
 /*
@@ -135,7 +139,9 @@ struct guard_slot {
 	__u32 pad0;
 	__u64 out_foreign; /* another node may have sent the peer up to here; 0: only this one did
 			    */
-	__u64 pad1[4];
+	__u64 in_promise;  /* right edges up to here may leave, and up to GUARD_WINDOW_MIN beyond
+			      in_commit: the next owner knows of them. Never goes back */
+	__u64 pad1[3];
 	/* written once: by the data plane when it opens the slot, by user space before a restored
 	 * connection is published in "guard_conns" */
 	struct guard_facts facts;
@@ -195,6 +201,7 @@ struct guard_event {
 	X(PASSED_IN, "passed_in", "segments of guarded connections let in")                        \
 	X(PASSED_OUT, "passed_out", "segments of guarded connections let out")                     \
 	X(CLAMPED, "clamped", "acknowledgements brought down to the commit")                       \
+	X(LIMITED, "limited", "right edges brought down to what the next owner knows of")          \
 	X(KEPT, "kept", "segments whose acknowledgement or right edge would have gone back")       \
 	X(REPEATED, "repeated", "acknowledgements held because they said nothing new")             \
 	X(END_HELD, "end_held", "FIN and RST held back: the application did not end it")           \

@@ -27,8 +27,7 @@ class Wire:
     """Each of these lists should be empty.
 
     Two processors of a server may send two segments in another order than they made them, within REORDERED_S. An edge
-    may step back by what the window's scale cannot say (RFC 7323 section 2.4), and where another owner goes on, which its
-    Ethernet address tells: the record may be older than what the client was told last. When both ends have closed, a connection
+    may step back by what the window's scale cannot say (RFC 7323 section 2.4). When both ends have closed, a connection
     is over; a new owner that does not know it asks, and is told so.
     """
     REORDERED_S = 0.001
@@ -80,7 +79,7 @@ class Wire:
             end = (seq + len_of(d, kind, l4, offset) + bool(flags & 1) + bool(flags & 2)) & 0xffffffff
             self.of_client((kind, source), when, end, ack, flags, options)
         elif source == 80 and (kind, target) in self.flows:
-            self.of_server(self.flows[kind, target], when, target, (seq, ack, flags, window, options), d[6:12])
+            self.of_server(self.flows[kind, target], when, target, (seq, ack, flags, window, options))
 
     def of_client(self, key, when, end, ack, flags, options):
         if flags & 2 and not flags & 16:
@@ -101,7 +100,7 @@ class Wire:
         if stamp:
             flow["client_ts"] = struct.unpack("!I", stamp[:4])[0]
 
-    def of_server(self, flow, when, target, segment, owner):
+    def of_server(self, flow, when, target, segment):
         seq, ack, flags, window, options = segment
         text, now = "%s port %d" % (when, target), float(when)
         if flow.get("over"):
@@ -120,9 +119,6 @@ class Wire:
         if flags & 2:
             return
         edge = ack + (window << flow.get("scale", 0))
-        if flow.get("owner", owner) != owner:
-            flow.pop("edge", None)
-        flow["owner"] = owner
         if "ack" in flow:
             if self.before(ack, flow["ack"]) and now - flow["ack_at"] > self.REORDERED_S:
                 self.note(self.acks, "%s: %d bytes" % (text, (flow["ack"] - ack) & 0xffffffff))

@@ -54,7 +54,7 @@ class Conn:
         self.scale, self.peer_scale = scale, peer_scale
 
     def slot(self, mode="ACTIVE", **more):
-        fields = dict(in_next=0, in_acked=0, out_max=0, out_acked=0, in_window=1 << 30)
+        fields = dict(in_next=0, in_acked=0, out_max=0, out_acked=0, in_window=1 << 30, in_promise=1 << 62)
         fields.update(in_fin=NONE, tsval=TSVAL, peer_tsval=PEER_TSVAL, generation=1)
         fields.update(more)
         return dict(conn=self, mode=mode, **fields)
@@ -119,7 +119,8 @@ def frame(packet, tags=()):
 
 
 def row(name, prog, before, reason, after=None, drop=None, slot=None, want=None, events=(), cont=False, mark=0,
-        gso=0, lease=EVER, unknown="0", full=False, foreign=None, clamped=False, kept=None, rate=100, tags=(), facts=None):
+        gso=0, lease=EVER, unknown="0", full=False, foreign=None, clamped=False, kept=None, limited=None,
+        rate=100, tags=(), facts=None):
     """`reason` None: not counted. after=None: untouched. `want`: fields of the slot afterwards; of slot 0 if
     the row has one, of the one that was opened otherwise. `events`: types. `cont`: goes on where the row
     before it stopped."""
@@ -130,7 +131,7 @@ def row(name, prog, before, reason, after=None, drop=None, slot=None, want=None,
         verdict="TC_ACT_SHOT" if drop else "TC_ACT_UNSPEC", before=frame(before, tags),
         after=frame(after, tags) if after is not None else None, slot=slot, want=want or {}, events=list(events),
         cont=cont, mark=mark, gso=gso, lease=lease, unknown=unknown, full=full, foreign=foreign, clamped=clamped,
-        rate=rate, facts=facts, kept=kept))
+        rate=rate, facts=facts, kept=kept, limited=limited))
 
 
 def handshake_rows():
@@ -261,6 +262,10 @@ def clamp_rows():
     c = Conn(4)
     row("T7 gate far behind an open stream", OUT, c.down(ack=BIG), "PASSED_OUT",
         slot=c.slot("OPEN", in_commit=0, in_next=BIG - 9000), want=dict(in_next=BIG, in_acked=BIG))
+    row("T3 acknowledgement that left while no gate was stays", OUT, c.down(ack=600), "PASSED_OUT",
+        slot=c.slot(in_commit=500, in_next=600, in_acked=600), want=dict(in_acked=600))
+    row("T7 and nothing above it leaves", OUT, c.down(ack=650, win=1000), "PASSED_OUT", cont=True, clamped=True,
+        after=c.down(ack=600, win=(50 + (1000 << SCALE)) >> SCALE), want=dict(in_acked=600, in_next=650))
     row("what our kernel would say never goes back", OUT, c.down(ack=90), "PASSED_OUT",
         slot=c.slot(in_commit=500, in_next=500, in_acked=500), want=dict(in_next=500, in_acked=500))
     row("T7 VLAN tag inside the data", OUT, c.down(ack=150), "PASSED_OUT", clamped=True, tags=(5, 6),
@@ -373,6 +378,50 @@ def keep_rows():
     c = Conn(4, ts=False)
     row("T3 window stays open without timestamps", OUT, c.down(ack=100, win=0, n=9), "PASSED_OUT", kept=True,
         slot=c.slot(in_commit=100, in_acked=100, in_edge=100 + (40 << SCALE)), after=c.down(ack=100, win=40, n=9))
+
+
+def promise_rows():
+    """A right edge leaves when the store has it: the next owner would take it back."""
+    for fam, scale, base in ((4, SCALE, IRS), (6, SCALE, IRS), (4, 0, IRS), (4, 10, WRAP)):
+        c = Conn(fam, irs=base, scale=scale)
+        what = f"v{fam} scale {scale}"
+        unit = 1 << scale
+        least = 65535 // unit
+        promise = 100 + 60000 * unit + 65535
+        most = (promise - 100) // unit if scale else 65535
+        told = dict(in_commit=100, in_next=100, in_acked=100, in_edge=100 + unit, in_promise=promise, out_max=20)
+        slot = c.slot(**told)
+        row(f"T7 edge that the store has leaves {what}", OUT, c.down(seq=20, ack=100, win=60000), "PASSED_OUT", slot=slot,
+            limited=False, want=dict(in_edge=100 + 60000 * unit))
+        if scale:
+            row(f"T7 and what lies beyond by less than the scale says {what}", OUT, c.down(seq=20, ack=100, win=most + 1),
+                "PASSED_OUT", slot=slot, limited=False, want=dict(in_edge=100 + (most + 1) * unit))
+            for n, gso in ((0, 0), (37, 0), (2800, 1400)):
+                row(f"T7 edge that the store has not is told as far as it has {what} {n}", OUT,
+                    c.down(seq=20, ack=100, win=65535, n=n), "PASSED_OUT", gso=gso, slot=slot, limited=True,
+                    after=c.down(seq=20, ack=100, win=most, n=n),
+                    want=dict(in_next=100, in_window=65535 * unit, in_edge=100 + most * unit, out_max=20 + n))
+            row(f"T7 clamped and limited {what}", OUT, c.down(seq=20, ack=5000, win=65535), "PASSED_OUT", slot=slot, clamped=True,
+                limited=True, after=c.down(seq=20, ack=100, win=most), want=dict(in_next=5000, in_edge=100 + most * unit))
+            row(f"T7 before the first record an edge as of a SYN-ACK leaves {what}", OUT, c.down(seq=20, ack=100, win=65535),
+                "PASSED_OUT", slot=dict(slot, in_promise=0), limited=True, after=c.down(seq=20, ack=100, win=least),
+                want=dict(in_edge=100 + least * unit))
+            full = dict(slot, in_edge=100 + most * unit)
+            row(f"T7 and then says nothing new {what}", OUT, c.down(seq=20, ack=100, win=65535), "REPEATED", slot=full)
+            row(f"T7 but a loss {what}", OUT, c.down(seq=20, ack=100, win=65535, blocks=(200, 300)), "PASSED_OUT", slot=full,
+                limited=True, after=c.down(seq=20, ack=100, win=most, blocks=(200, 300)))
+            row(f"T7 or answers {what}", OUT, c.down(seq=20, ack=100, win=65535), "PASSED_OUT", slot=dict(full, asked=1),
+                limited=True, after=c.down(seq=20, ack=100, win=most), want=dict(answered=1))
+            row(f"T7 the daemon's is limited, too {what}", OUT, c.down(seq=20, ack=100, win=65535), "PASSED_OUT", slot=slot,
+                mark="GUARD_MARK", limited=True, after=c.down(seq=20, ack=100, win=most))
+            row(f"T7 edge that left while no gate was stays {what}", OUT, c.down(seq=20, ack=100, win=most), "PASSED_OUT",
+                slot=dict(slot, in_edge=100 + 65535 * unit), kept=True, after=c.down(seq=20, ack=100, win=65535))
+        row(f"T7 no limit in mode OPEN {what}", OUT, c.down(seq=20, ack=100, win=65535), "PASSED_OUT", limited=False,
+            slot=dict(slot, mode="OPEN"), want=dict(in_edge=100 + 65535 * unit))
+    c = Conn(4, sack=False)
+    row("T7 without SACK each repeat may tell of a loss", OUT, c.down(ack=100, win=65535), "PASSED_OUT", limited=True,
+        slot=c.slot(in_commit=100, in_next=100, in_acked=100, in_edge=100 + (1000 << SCALE), in_promise=100 + (1000 << SCALE)),
+        after=c.down(ack=100, win=1000))
 
 
 def end_rows():
@@ -661,7 +710,8 @@ def facts_of(c):
 def emit_row(r):
     out = ['.name = "%s"' % r["name"], ".out = %d" % (r["prog"] == OUT), ".verdict = " + r["verdict"],
            ".reason = " + r["reason"], ".cont = %d" % r["cont"], ".full = %d" % r["full"],
-           ".clamped = %d" % r["clamped"], ".kept = %d" % (-1 if r["kept"] is None else r["kept"]), ".mark = %s" % r["mark"], ".gso = %d" % r["gso"],
+           ".clamped = %d" % r["clamped"], ".kept = %d" % (-1 if r["kept"] is None else r["kept"]),
+           ".limited = %d" % (-1 if r["limited"] is None else r["limited"]), ".mark = %s" % r["mark"], ".gso = %d" % r["gso"],
            ".lease = %s" % r["lease"], ".unknown = %s" % r["unknown"], ".rate = %d" % r["rate"],
            ".before = {%s}" % literal(r["before"]), ".after = {%s}" % literal(r["after"])]
     if r["slot"]:
@@ -684,7 +734,7 @@ def emit_row(r):
     print("\t{ %s },\n" % ",\n\t  ".join(out))
 
 
-for make_rows in (handshake_rows, clamp_rows, repeat_rows, keep_rows, end_rows, in_rows, probe_rows, fence_rows, malformed_rows):
+for make_rows in (handshake_rows, clamp_rows, repeat_rows, keep_rows, promise_rows, end_rows, in_rows, probe_rows, fence_rows, malformed_rows):
     make_rows()
 print("/* made by tests/guard/gen.py */")
 print("static const struct row rows[] = {")

@@ -50,6 +50,7 @@ struct row {
 	bool full;  /* no slot is free */
 	bool clamped;
 	int kept; /* whether GUARD_REASON_KEPT is counted; -1: either */
+	int limited;
 	bool has_slot;
 	bool stale;   /* the connection names a slot that another one has */
 	bool foreign; /* the facts of `slot` are an embryo of another node */
@@ -305,7 +306,7 @@ static void run_row(struct bench *b, const struct row *row)
 {
 	static __u32 slot;
 	const struct field *f;
-	__u64 before, clamped, kept, value;
+	__u64 before, clamped, kept, limited, value;
 	struct run r;
 
 	if (!row->cont) {
@@ -316,6 +317,7 @@ static void run_row(struct bench *b, const struct row *row)
 	before = counted(b, row->reason);
 	clamped = counted(b, GUARD_REASON_CLAMPED);
 	kept = counted(b, GUARD_REASON_KEPT);
+	limited = counted(b, GUARD_REASON_LIMITED);
 	if (!run(b, row, row->before.len, &r))
 		say(b, false, row->name, "did not run");
 	else if (r.verdict != row->verdict)
@@ -328,6 +330,9 @@ static void run_row(struct bench *b, const struct row *row)
 		say(b, false, row->name, "clamped or not");
 	else if (row->kept >= 0 && counted(b, GUARD_REASON_KEPT) - kept != (__u64)row->kept)
 		say(b, false, row->name, "kept or not");
+	else if (row->limited >= 0 &&
+		 counted(b, GUARD_REASON_LIMITED) - limited != (__u64)row->limited)
+		say(b, false, row->name, "limited or not");
 	else if (!same_events(b, row))
 		say(b, false, row->name, "%u events, first of type %u", b->count,
 		    b->events[0].type);
