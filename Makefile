@@ -320,9 +320,13 @@ demo: deps
 demo-takeover: deps
 	@$(MAKE) -j$$(nproc) all $(OUTPUT)/tests/apps/httpd
 	@/usr/bin/python3 tests/demo/takeover.py --bin $(abspath $(OUTPUT))
+# crashes, options: half of them with each store, unless SOAK says which
+SOAK_TAKEOVER = /usr/bin/python3 tests/soak/takeover.py --bin $(abspath $(OUTPUT)) --crashes $(1) $(2) $(SOAK)
 soak-takeover: deps
 	@$(MAKE) -j$$(nproc) all $(OUTPUT)/tests/apps/httpd
-	@/usr/bin/python3 tests/soak/takeover.py --bin $(abspath $(OUTPUT)) --crashes $(CRASHES) $(SOAK)
+	@$(if $(findstring --store,$(SOAK)),$(call SOAK_TAKEOVER,$(CRASHES),),$(strip \
+		$(call SOAK_TAKEOVER,$$(($(CRASHES) / 2)),) && \
+		$(call SOAK_TAKEOVER,$$(($(CRASHES) - $(CRASHES) / 2)),--store redis --replica)))
 bench: deps
 	@$(MAKE) -j$$(nproc) all bench-programs
 	@HF_BUILD=$(abspath $(OUTPUT)) tests/bench/run
@@ -399,7 +403,7 @@ help:
 	@echo '  check-vm     the same on other kernels'
 	@echo '  demo         deps, all, then a connection that survives (root)'
 	@echo '  demo-takeover  deps, all, then servers that die and connections that do not (root)'
-	@echo '  soak-takeover  CRASHES=1000 of servers under load, each byte verified; SOAK="--store redis ..." (root)'
+	@echo '  soak-takeover  CRASHES=1000 of servers under load, half with each store, each byte verified; SOAK="--store redis ..." (root)'
 	@echo '  bench        deps, all, then measurements (root)'
 	@echo '  install      programs, library, units, man pages'
 	@echo '  clean, format, lint'

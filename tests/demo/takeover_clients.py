@@ -27,7 +27,7 @@ STALL_S = 20  # so long without progress: it is lost
 # one doubles (RFC 6298 section 5.5). Up to TCP_RTO_MAX, and the answer.
 PATIENCE_S = 130
 ANSWER_S = 3  # to its repeat, and what its server has to do then
-LAST_DATA_SENT = 44  # of struct tcp_info: tcpi_last_data_sent, ms
+BACKOFF, RTO, LAST_DATA_SENT = 4, 8, 44  # of struct tcp_info: doublings; us; ms
 CLONE_NEWNET = 0x40000000
 
 
@@ -140,6 +140,7 @@ class Flow:
         self.upload = None  # (request, offset in what we send of its body's first byte)
         self.pause_until = 0.0
         self.ended_own = False
+        self.ended_at = 0.0
         self.done = False
         self.gaps = {}  # crash number -> [longest wait for data, for acknowledgements] in s
         self.born = self.progress_at = self.acked_at = time.monotonic()
@@ -222,6 +223,10 @@ class Flow:
             # what began long before the crash is not the crash's doing, but what reaches into it is
             g[index] = max(g[index], now - began)
 
+    def shut(self):
+        self.sock.shutdown(socket.SHUT_WR)
+        self.ended_own, self.ended_at = True, time.monotonic()
+
     def next(self, now):
         batch = next(self.plan, None)
         if batch is None:
@@ -267,8 +272,7 @@ class Flow:
                 break
         self.spend("up", n, now)
         if not self.out and self.half_close and not self.ended_own and self.waiting and self.waiting[-1].last:
-            self.sock.shutdown(socket.SHUT_WR)
-            self.ended_own = True
+            self.shut()
 
     def readable(self, now):
         limit = 16384 if self.rate["down"] else 262144
@@ -333,8 +337,7 @@ class Flow:
         if self.done:
             return
         if not self.waiting and not self.next(now) and not r.last:
-            self.sock.shutdown(socket.SHUT_WR)  # and the server ends it, too
-            self.ended_own = True
+            self.shut()  # and the server ends it, too
         if r.last:
             self.ended_own = True  # wait for the server's end
 
@@ -379,11 +382,21 @@ class Flow:
         elif now - self.progress_at > STALL_S and not self.unlucky(now):
             self.fail("no progress for %d s" % (now - self.progress_at))
 
-    def unlucky(self, now):
-        if self.sent == self.acked or now - self.progress_at > PATIENCE_S:
-            return False
+    def last_sent(self, now):
+        """When its kernel sent, or sent again, what is not acknowledged; None: all of it is."""
+        queued = array.array("i", [0])
+        fcntl.ioctl(self.sock, termios.TIOCOUTQ, queued)
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_SENT + 4)
-        sent_at = now - struct.unpack_from("I", info, LAST_DATA_SENT)[0] / 1000
+        if queued[0] > bool(self.ended_at):
+            return now - struct.unpack_from("I", info, LAST_DATA_SENT)[0] / 1000
+        rto = struct.unpack_from("I", info, RTO)[0] / 1e6
+        # a FIN alone is not noted: the waits from it to its last repeat are all but the present one, each twice the one before
+        return self.ended_at + rto - rto / 2 ** info[BACKOFF] if queued[0] else None
+
+    def unlucky(self, now):
+        sent_at = self.last_sent(now)
+        if sent_at is None or now - self.progress_at > PATIENCE_S:
+            return False
         if sent_at > self.load.well_since and now - sent_at > ANSWER_S:
             return False
         self.load.patient.add(self.name)
@@ -391,8 +404,7 @@ class Flow:
 
     def resume(self, now):
         if not self.next(now):
-            self.sock.shutdown(socket.SHUT_WR)
-            self.ended_own = True
+            self.shut()
 
     def check_acknowledged(self):
         """T7: what this kernel was told is safe must be in the file, whoever died."""

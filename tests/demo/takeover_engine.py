@@ -316,7 +316,7 @@ class Engine:
         if not self.world.capture:
             return
         wire = self.wire = self.world.wire_result()
-        for name in ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes"):
+        for name in ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes", "edges"):
             if wire[name]:
                 self.problems.append("%d of '%s' on the wire: %s" % (len(wire[name]), name, "; ".join(wire[name][:3])))
         if wire["dropped"]:
