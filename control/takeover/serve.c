@@ -710,6 +710,20 @@ static bool left(const struct conn *c, const struct guard_slot *s, uint64_t now_
 	return c->state == CONN_SERVING && !c->app && c->end_said && now_ns > last + LEFT_NS;
 }
 
+/* The peer had our FIN before the takeover: the one that our kernel sends now is of no number that
+ * it looks at. All that it waits for is the acknowledgement of its own. */
+static bool closes(const struct conn *c, const struct guard_slot *s)
+{
+	return !c->app && c->end_said && !c->ending && s->out_fin &&
+	       s->out_acked + 1 >= s->out_fin && s->in_fin != ~0ull && s->in_next > s->in_fin;
+}
+
+static bool closed(const struct conn *c, const struct guard_slot *s, uint64_t now_ms)
+{
+	return c->ending && (now_ms >= c->due_ms || (s && s->ended & GUARD_ENDED_OUT_ACKED &&
+						     s->in_fin != ~0ull && s->in_next > s->in_fin));
+}
+
 void serve_tick(struct node *n, uint64_t now_ms)
 {
 	uint64_t id, ticket, now_ns = node_now_ns();
@@ -726,9 +740,10 @@ void serve_tick(struct node *n, uint64_t now_ms)
 			break;
 		}
 		s = slot_of(n, c);
-		if (c->ending &&
-		    (now_ms >= c->due_ms || (s && s->in_fin != ~0ull && s->in_next > s->in_fin)))
+		if (closed(c, s, now_ms))
 			serve_finish(n, c);
+		else if (s && closes(c, s))
+			wind_up(n, c);
 		else if (s && left(c, s, now_ns))
 			serve_finish(n, c);
 		else if (c->dirty || (s && moved_on(c, s)))

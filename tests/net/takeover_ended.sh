@@ -59,5 +59,30 @@ serve "$NEXT"
 wait "$CLIENT"
 grep -q whole "$WORK/client" && pass T2_the_next_application_sends_the_rest_and_ends_it ||
 	fail T2_the_next_application_sends_the_rest_and_ends_it "$(cat "$WORK/client")"
+
+# the client has had all, and the end, and ends it itself at the next node: it hears that this one knows
+up "$FIRST" >/dev/null
+serve "$FIRST"
+wait_for 10 state_is "$NEXT" serving || fail T3_both_are_back "$(hf "$NEXT" takeover)"
+in_ns "$C" python3 - "$VIP" "$WORK/go" >"$WORK/last" 2>&1 <<-'END' &
+	import socket, sys
+	s = socket.create_connection((sys.argv[1], 80), timeout=30)
+	s.sendall(b"GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	while s.recv(65536):
+	    pass
+	print("ended", flush=True)
+	open(sys.argv[2]).read()
+	s.close()
+END
+CLIENT=$!
+wait_for 10 grep -q ended "$WORK/last" || fail T3_client_hears_the_end "$(cat "$WORK/last")"
+hf "$NEXT" takeover drain >/dev/null || fail T3_drain "$(hf "$NEXT" takeover)"
+wait_for 5 ready_at "$FIRST" || fail T3_first_goes_on "$(hf "$FIRST" takeover)"
+echo go >"$WORK/go"
+wait "$CLIENT"
+waiting() { in_ns "$C" ss -Htn state last-ack state close-wait | grep -q .; }
+not_waiting() { ! waiting; }
+wait_for 5 not_waiting && pass T3_client_hears_that_its_own_end_is_known ||
+	fail T3_client_hears_that_its_own_end_is_known "$(in_ns "$C" ss -tno) $(hf "$FIRST" takeover)"
 [ "$(resets)" = 0 ] && pass T3_client_sees_no_reset || fail T3_client_sees_no_reset "$(in_ns "$C" nstat -as)"
 finish
