@@ -83,7 +83,8 @@ class Transfer(threading.Thread):
         """None where nothing was under way then."""
         if not self.samples or not self.samples[0][0] < since < self.samples[-1][0]:
             return None
-        return max(length for _, length in self.pauses(since, until))
+        # the pause of the next crash begins a moment before it, with the last byte
+        return max((length for at, length in self.pauses(since, until) if since <= at + length / 2 < until), default=0.0)
 
     def spawn(self, argv, **more):
         w = self.demo.engine.world
