@@ -81,8 +81,12 @@ returns T1_embryo_goes_on
 
 # the node that takes it over has no application yet: its daemon alone has come back
 LATE=$(other "$(owner)")
-kill -9 "$(value "$LATE" .pid)" "${SERVER[$LATE]}"
+DAEMON=$(value "$LATE" .pid)
+kill -9 "$DAEMON" "${SERVER[$LATE]}"
+gone() { ! kill -0 "$1"; }
+wait_for 5 gone "$DAEMON"
 up "$LATE" >/dev/null
+wait_for 5 is true value "$LATE" .synced
 wait_for 5 state_is "$(other "$LATE")" serving || fail T1_embryo_waits_for_an_application "$(hf "$(other "$LATE")" takeover)"
 in_ns "$C" nft -f - <<-END
 	table inet holdfast_test {
