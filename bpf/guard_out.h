@@ -271,6 +271,22 @@ static __always_inline void embryo_complete(struct guard_embryo *embryo, const s
 	WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYNACK);
 }
 
+static __always_inline bool embryo_again(const struct guard_embryo *embryo, const struct segment *s)
+{
+	return READ_ONCE(embryo->state) == GUARD_EMBRYO_SYNACK && embryo->facts.iss == s->seq;
+}
+
+/* Our kernel forgets a handshake whose repeated answer is refused, and will answer the next SYN
+ * with another number: the answer that is under way is void. */
+static __noinline void embryo_refused(const struct segment *s)
+{
+	struct guard_embryo *embryo = bpf_map_lookup_elem(&guard_embryos, &s->key);
+
+	if ((s->flags & (HF_TCP_SYN | HF_TCP_ACK)) == (HF_TCP_SYN | HF_TCP_ACK) && embryo &&
+	    embryo_again(embryo, s))
+		WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYN);
+}
+
 /* Without the facts of its SYN a connection could never get a slot, and would not be guarded: the
  * peer will try again. What the peer is told must be known beyond this machine: user space records
  * the handshake and sends the answer (marked); where there are too many of them to be recorded, it
@@ -283,13 +299,16 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 
 	if (!embryo || !key_equal(&embryo->facts.key, &s->key))
 		return GUARD_REASON_UNKNOWN_OUT;
-	if (closed(conf, now))
+	if (closed(conf, now)) {
+		if (!marked)
+			embryo_refused(s);
 		return GUARD_REASON_UNREADY;
+	}
 	if (s->ack != embryo->facts.irs + 1) {
 		bpf_map_delete_elem(&guard_embryos, &s->key);
 		return GUARD_REASON_UNKNOWN_OUT;
 	}
-	again = embryo->state == GUARD_EMBRYO_SYNACK && embryo->facts.iss == s->seq;
+	again = embryo_again(embryo, s);
 	if (marked) {
 		if (!again)
 			return GUARD_REASON_UNREADY;
@@ -299,9 +318,7 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 	if (again && READ_ONCE(embryo->told))
 		return GUARD_REASON_PASSED_OUT;
 	if (again) {
-		/* Our kernel forgets a handshake whose repeated answer is refused, and will answer
-		 * the next SYN with another number: the answer that is under way is void. */
-		WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYN);
+		embryo_refused(s);
 		return GUARD_REASON_SYNACK_HELD;
 	}
 	embryo_complete(embryo, s);
@@ -341,8 +358,11 @@ static __always_inline int out_other(const struct segment *s, enum found found,
 		return GUARD_REASON_FENCED_OUT;
 	if (addr_zero(&s->key.local) || !addr_guarded(&s->key.local))
 		return OUTCOME_PASS;
-	if (lease_over(conf, now))
+	if (lease_over(conf, now)) {
+		if (found == FOUND_TCP && !marked)
+			embryo_refused(s);
 		return GUARD_REASON_FENCED_OUT;
+	}
 	if (found == FOUND_BAD || found == FOUND_CUT)
 		return GUARD_REASON_MALFORMED;
 	if (found == FOUND_FRAGMENT && s->p.frag == FRAG_FIRST && point_guarded(&s->key))

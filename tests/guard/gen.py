@@ -200,6 +200,10 @@ def handshake_rows():
         row(f"T1 then the answer is void v{fam}", OUT, c.synack(), "UNREADY", cont=True, mark="GUARD_MARK")
         row(f"T1 until the kernel answers again v{fam}", OUT, c.synack(iss=ISS + 5), "SYNACK_HELD", cont=True,
             events=["EMBRYO"])
+        row(f"T1 SYN before a lease that ends v{fam}", IN, c.syn(), "PASSED_IN")
+        row(f"T1 its SYN-ACK waits for its record, too v{fam}", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
+        row(f"T1 the kernel repeats it when the lease has ended v{fam}", OUT, c.synack(), "FENCED_OUT", cont=True, lease="1")
+        row(f"T1 then the answer is void, too v{fam}", OUT, c.synack(), "UNREADY", cont=True, mark="GUARD_MARK")
     c = Conn(4, irs=2**32 - 1, iss=2**32 - 1)
     row("T1 SYN with the highest number", IN, c.syn(), "PASSED_IN")
     row("T1 its SYN-ACK, highest number too", OUT, c.synack(), "SYNACK_HELD", cont=True, events=["EMBRYO"])
