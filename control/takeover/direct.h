@@ -35,6 +35,8 @@ struct direct {
 	uint32_t gave; /* epoch that we gave away: our shelf is what it began with; 0 */
 	uint32_t
 		giver; /* owner: the node that gave us this epoch, so it has what we have; NOBODY */
+	bool held;     /* owner: as in the status */
+	bool mine; /* what we had when we became owner was our own as one, maybe ahead of others */
 	struct event *beat, *due, *act;
 	bool want, alone;
 	uint32_t hand_to; /* peer; NOBODY */

@@ -137,10 +137,12 @@ static void on_changed(void *arg, const struct store_status *s)
 {
 	struct node *n = arg;
 
+	bool owner = s->state == STORE_OWNER && s->held; /* what is restored is acknowledged */
+
 	n->status = *s;
-	if (n->owner && s->state != STORE_OWNER)
+	if (n->owner && !owner)
 		lose(n);
-	else if (!n->owner && s->state == STORE_OWNER)
+	else if (!n->owner && owner)
 		win(n);
 	try_claim(n);
 	tell_role(n);

@@ -17,8 +17,8 @@
 
 static bool status_same(const struct store_status *a, const struct store_status *b)
 {
-	return a->state == b->state && a->synced == b->synced && a->epoch == b->epoch &&
-	       !strcmp(a->owner, b->owner);
+	return a->state == b->state && a->synced == b->synced && a->held == b->held &&
+	       a->epoch == b->epoch && !strcmp(a->owner, b->owner);
 }
 
 void store_changed_now(struct store *s)
@@ -70,17 +70,27 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 		s->kind->flush(s);
 }
 
-void store_batch_done(struct store *s)
+void store_batch_over(struct store *s)
 {
 	size_t before = s->queue.count;
-	uint64_t ticket = queue_done(&s->queue);
 
+	s->done = queue_done(&s->queue);
 	s->status.commits += before - s->queue.count;
 	s->status.lag = s->queue.count;
 	if (!TAILQ_EMPTY(&s->queue.waiting))
 		event_active(s->turn, EV_TIMEOUT, 1);
+}
+
+void store_committed(struct store *s)
+{
 	if (s->ops.committed)
-		s->ops.committed(s->arg, ticket);
+		s->ops.committed(s->arg, s->done);
+}
+
+void store_batch_done(struct store *s)
+{
+	store_batch_over(s);
+	store_committed(s);
 }
 
 static void on_asked(evutil_socket_t fd, short what, void *arg)

@@ -37,8 +37,11 @@ enum store_state {
 
 struct store_status {
 	enum store_state state;
-	bool synced;    /* standby: a full copy; owner: some standby has one (commits survive us) */
-	uint32_t epoch; /* of the present ownership */
+	bool synced; /* standby: a full copy; owner: some standby has one (commits survive us) */
+	/* Owner: what it had when it became one is held as if it had been committed. Until then
+	 * nobody may be told of it: a former owner has records that it never committed. */
+	bool held;
+	uint32_t epoch;          /* of the present ownership */
 	char owner[HF_NAME_LEN]; /* "" if none or unknown */
 	uint64_t lease_until_ns; /* owner: CLOCK_BOOTTIME; ~0: no end, nobody else can claim */
 	uint64_t lag;            /* owner: records queued and not yet committed */

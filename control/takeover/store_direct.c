@@ -46,6 +46,7 @@ static void refresh(struct direct *d)
 	st->epoch = d->m.epoch;
 	snprintf(st->owner, sizeof(st->owner), "%s", node_name(d, lease_owner(&d->m, now)));
 	st->synced = synced(d);
+	st->held = d->owner && d->held;
 	st->why[0] = 0;
 	for (uint32_t i = 0; i < d->s.config.peer_count && !st->why[0]; i++)
 		store_why(&d->s, "%s", links_why(d->links, i));
@@ -73,6 +74,15 @@ static void turn_over(struct direct *d)
 	mirror_drop(d);
 	if (d->blank) /* what lies there was said to be void */
 		shelf_clear(d->s.shelf);
+	d->held = false;
+}
+
+/* Of three nodes: what an owner brought to us, two had. Of more that may have been too few. Who is
+ * sole is asked by nobody else for what it has. */
+static bool held(const struct direct *d)
+{
+	return d->sole || d->giver != NOBODY || synced(d) || shelf_count(d->s.shelf) == 0 ||
+	       (d->m.nodes == 3 && !d->mine);
 }
 
 /* First above: the fence must stand before anybody else may own. */
@@ -92,6 +102,7 @@ static void tell(struct direct *d)
 	d->sole = owner && sole;
 	if (owner)
 		d->s.status.lease_until_ns = d->m.until;
+	d->held = owner && (d->held || held(d));
 	refresh(d);
 	store_changed_now(&d->s);
 	if (owner && (turned || d->until != d->m.until))
@@ -141,11 +152,13 @@ void direct_step(struct direct *d, const struct lease_message *in)
 {
 	struct lease_output out;
 	bool was_owner = d->owner;
-	uint32_t epoch = d->m.epoch;
+	uint32_t epoch = d->m.epoch, from = d->m.copy.epoch;
 
 	lease_step(&d->m, in, store_now_ns(), &out);
-	if (d->m.owns && d->m.epoch != epoch)
+	if (d->m.owns && d->m.epoch != epoch) {
 		d->giver = in->event == LEASE_HAND ? in->node : NOBODY;
+		d->mine = from % d->m.nodes == d->m.self;
+	}
 	tell(d);
 	send_all(d, &out);
 	follow_up(d, was_owner);

@@ -44,6 +44,7 @@ struct store {
 	struct store_status told;
 	struct shelf *shelf; /* what we hold; the owner's has every put at once */
 	struct queue queue;
+	uint64_t done;       /* every ticket up to this one */
 	struct event *tell;  /* active: `status` is to be told */
 	struct event *turn;  /* active: kind->flush() is due */
 	struct event *asked; /* active: ops.asked(asked_by) is due */
@@ -69,6 +70,9 @@ void store_lease(struct store *s, uint64_t until_ns);
  * flush() comes again by itself when something waits. The store still lives afterwards, but may
  * have been told anything by the callback, except that it is closed. */
 void store_batch_done(struct store *s);
+/* The two halves of that: the batch is held, and nobody is told yet; what is done is told. */
+void store_batch_over(struct store *s);
+void store_committed(struct store *s);
 /* ops.asked(), from the loop. */
 void store_was_asked(struct store *s, const char *by);
 __attribute__((format(printf, 2, 3))) void store_why(struct store *s, const char *format, ...);

@@ -19,7 +19,9 @@
  * that a replica has the write in memory, not on its disk.
  *
  * There is no warm copy: the records are read when we claim, from the one who says that we own
- * them.
+ * them. Only who was the last owner keeps its own: Redis may have lost the newest of them. Among
+ * these are some that Redis never had, so they are written before the ownership counts as held.
+ * After a restart of Redis the others leave time for that owner to come first.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -33,6 +35,7 @@
 #include "control/takeover/store_redis_private.h"
 
 #define SILENCE_MS_MIN 500
+#define RETRY_MS       100
 
 void redis_tick_now(struct redis_store *r)
 {
@@ -86,6 +89,7 @@ uint64_t redis_vacant_ns(const struct redis_store *r)
 		.lease_ms = r->s.config.lease_ms,
 		.ours = owner_is_ours(r) && !strcmp(r->run, r->held_run),
 		.kept = r->kept,
+		.return_ms = SILENCE_MS_MIN + RETRY_MS,
 	};
 
 	return redis_watch_vacant_ns(&r->watch, &c);
@@ -97,9 +101,11 @@ void redis_evaluate(struct redis_store *r, uint64_t now)
 	const struct redis_owner *o = &r->watch.owner;
 	const char *owner = o->node;
 
+	st->held = false;
 	if (r->role == ROLE_OWNER) {
 		st->state = STORE_OWNER;
 		st->epoch = r->epoch;
+		st->held = r->refilled;
 		owner = r->s.config.node;
 		st->synced = r->linked && !r->resync_due &&
 			     redis_nodes_present(&r->nodes, NULL, now,
@@ -166,7 +172,10 @@ void redis_saw(struct redis_store *r, const char *owner)
 	}
 	if (r->watch.owner.epoch > r->highest)
 		r->highest = r->watch.owner.epoch;
-	if (*owner && r->role != ROLE_OWNER && r->kept && !owner_is_ours(r)) {
+	if (owner_is_ours(r) && r->watch.owner.epoch > r->epoch)
+		r->epoch = r->watch.owner.epoch; /* of a claim whose answer was lost */
+	if (r->role != ROLE_OWNER && r->kept &&
+	    ((*owner && !owner_is_ours(r)) || r->highest > r->epoch)) {
 		r->kept = false;
 		shelf_clear(r->s.shelf);
 	}
@@ -284,8 +293,11 @@ static void check_held(struct redis_store *r)
 	}
 	if (r->batch_mark && r->written && r->batch_mark <= r->held) {
 		r->batch_mark = 0;
-		store_batch_done(&r->s);
-		redis_resync_check(r);
+		store_batch_over(&r->s);
+		if (r->resync_due)
+			redis_resync_check(r);
+		else
+			store_committed(&r->s);
 		redis_hand_if_due(r);
 	}
 	if (r->waits == 0 && r->s.config.replicas > 0 && r->held < r->mark &&
@@ -389,7 +401,8 @@ int store_redis_open(struct event_base *base, const struct store_config *config,
 		.port = config->redis_port,
 		.user = config->redis_user,
 		.password = config->redis_password,
-		.silence_ms = 2 * config->lease_ms,
+		.silence_ms = config->lease_ms > SILENCE_MS_MIN ? config->lease_ms : SILENCE_MS_MIN,
+		.retry_ms = RETRY_MS,
 	};
 	struct redis_store *r = calloc(1, sizeof(*r));
 	int rc;
@@ -401,8 +414,6 @@ int store_redis_open(struct event_base *base, const struct store_config *config,
 	rc = store_init(&r->s, &redis_kind, base, config, ops, arg, err, err_size);
 	if (rc < 0)
 		goto out;
-	if (link.silence_ms < SILENCE_MS_MIN)
-		link.silence_ms = SILENCE_MS_MIN;
 	/* Not those of a former life of this node: what that one owned may still be in use. */
 	if (getrandom(&r->first_beat, sizeof(r->first_beat), 0) != sizeof(r->first_beat)) {
 		rc = -errno;

@@ -22,7 +22,6 @@
 #include "control/clock.h"
 
 #define RETRY_MIN_MS 10
-#define RETRY_MAX_MS 500
 
 struct redis_link {
 	struct event_base *base;
@@ -34,6 +33,7 @@ struct redis_link {
 	char *password;
 	char *keys[REDIS_KEYS];
 	uint32_t silence_ms;
+	uint32_t retry_max_ms;
 	struct evdns_base *dns; /* NULL: `host` is an address */
 	struct evdns_getaddrinfo_request *asking;
 	redisAsyncContext *redis; /* NULL: none */
@@ -79,7 +79,7 @@ static void link_is_down(struct redis_link *l, const char *why)
 	if (was_up)
 		l->retry_ms = RETRY_MIN_MS;
 	link_later(l, l->retry_ms);
-	l->retry_ms = l->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : l->retry_ms * 2;
+	l->retry_ms = l->retry_ms * 2 > l->retry_max_ms ? l->retry_max_ms : l->retry_ms * 2;
 	if (!was_up && !strcmp(l->why, why))
 		return;
 	snprintf(l->why, sizeof(l->why), "%s", why);
@@ -489,7 +489,8 @@ int redis_link_open(struct event_base *base, const struct redis_link_config *con
 {
 	struct redis_link *l;
 
-	if (!config->host || !*config->host || config->port == 0 || config->silence_ms == 0)
+	if (!config->host || !*config->host || config->port == 0 || config->silence_ms == 0 ||
+	    config->retry_ms == 0)
 		return -EINVAL;
 	l = calloc(1, sizeof(*l));
 	if (!l)
@@ -499,6 +500,7 @@ int redis_link_open(struct event_base *base, const struct redis_link_config *con
 	l->arg = arg;
 	l->port = config->port;
 	l->silence_ms = config->silence_ms;
+	l->retry_max_ms = config->retry_ms;
 	l->retry_ms = RETRY_MIN_MS;
 	l->host = bare_host(config->host);
 	l->user = config->user && *config->user ? strdup(config->user) : NULL;

@@ -35,6 +35,7 @@ struct redis_link_config {
 	const char *user;     /* may be NULL */
 	const char *password; /* may be NULL */
 	uint32_t silence_ms;  /* so long without an answer that is due: given up */
+	uint32_t retry_ms;    /* the longest time between two attempts */
 };
 
 /* From the loop, when the answer came; never when the link went down before. An error that concerns

@@ -40,6 +40,8 @@ void redis_own(struct redis_store *r)
 	r->full = false;
 	redis_trouble_over(r, TROUBLE_LEASE);
 	redis_trouble_over(r, TROUBLE_DATA);
+	r->resync_due = false;
+	r->refilled = !r->kept;
 	if (r->kept || r->unreadable)
 		redis_resync(r);
 	if (r->unreadable)
@@ -217,11 +219,12 @@ static void on_look(void *arg, const redisReply *reply, void *of)
 
 void redis_look(struct redis_store *r)
 {
-	char beat[44];
+	char beat[44], highest[12];
 
 	snprintf(beat, sizeof(beat), "%" PRIu64 " %" PRIx64, ++r->beat, r->s.offer);
-	r->looking = redis_link_run(r->link, REDIS_LOOK, on_look, NULL, 2,
-				    (const char *[]){r->s.config.node, beat}, NULL) == 0;
+	snprintf(highest, sizeof(highest), "%u", r->highest);
+	r->looking = redis_link_run(r->link, REDIS_LOOK, on_look, NULL, 3,
+				    (const char *[]){r->s.config.node, beat, highest}, NULL) == 0;
 }
 
 /* ---- handing over ---- */
@@ -259,7 +262,7 @@ void redis_hand_if_due(struct redis_store *r)
 {
 	const struct queue_entry *e = TAILQ_FIRST(&r->s.queue.waiting);
 
-	if (r->role != ROLE_OWNER || !*r->hand_to || !r->linked ||
+	if (r->role != ROLE_OWNER || !*r->hand_to || !r->linked || r->resync_due ||
 	    !TAILQ_EMPTY(&r->s.queue.batch) || (e && e->ticket <= r->hand_ticket))
 		return;
 	/* We stop before Redis lets the other one begin. */

@@ -72,9 +72,10 @@ struct redis_store {
 	bool loaded;
 	uint32_t unreadable; /* records that were loaded */
 
-	bool resync_due;
+	bool resync_due; /* Redis may lack records: what is written is not told to be committed */
 	bool resyncing;
 	uint64_t resync_ticket; /* 0: not yet queued */
+	bool refilled;          /* since we own: Redis has all that we had */
 
 	char hand_to[HF_NAME_LEN]; /* "": not asked for */
 	uint64_t hand_ticket;

@@ -170,8 +170,10 @@ void redis_resync_check(struct redis_store *r)
 		return;
 	r->resyncing = r->resync_due = false;
 	r->resync_ticket = 0;
+	r->refilled = true;
 	redis_trouble_over(r, TROUBLE_DATA);
 	redis_settle(r);
+	store_committed(&r->s);
 }
 
 /* Ids are written in one way only; what is not is no record of ours. */
@@ -251,13 +253,14 @@ static void on_ids(void *arg, const redisReply *reply, void *of)
 
 void redis_resync(struct redis_store *r)
 {
-	r->resync_due = r->resyncing = true;
+	r->resync_due = true;
 	r->resync_ticket = 0;
 	r->s.status.resyncs++;
 	redis_trouble(r, TROUBLE_DATA, "Redis may have lost records: all are being written again");
-	redis_link_send(r->link, on_ids, NULL, 2,
-			(const char *[]){"HKEYS", redis_link_key(r->link, REDIS_KEY_RECORDS)},
-			NULL);
+	r->resyncing = redis_link_send(r->link, on_ids, NULL, 2,
+				       (const char *[]){"HKEYS",
+							redis_link_key(r->link, REDIS_KEY_RECORDS)},
+				       NULL) == 0;
 }
 
 /* ---- loading ---- */

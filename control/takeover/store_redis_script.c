@@ -20,11 +20,18 @@ const char *const redis_key_name[REDIS_KEYS] = {
 
 /* clang-format off */
 const char *const redis_script_text[REDIS_SCRIPTS] = {
-	/* Writes that it is there, so that a Redis that takes no writes shows before a takeover. */
+	/* Writes that it is there, so that a Redis that takes no writes shows before a takeover;
+	 * and the epoch, which a Redis that lost it has to know again before anybody may claim: an
+	 * owner of before must not take itself for the last one. */
 	[REDIS_LOOK] =
 		ALTHOUGH_FULL
 		"redis.call('HSET', KEYS[4], ARGV[1], ARGV[2]) "
-		"return {redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or '0'}",
+		"local highest = redis.call('GET', KEYS[2]) or '0' "
+		"if tonumber(highest) < tonumber(ARGV[3]) then "
+		"	highest = ARGV[3] "
+		"	redis.call('SET', KEYS[2], highest) "
+		"end "
+		"return {redis.call('GET', KEYS[1]) or '', highest}",
 
 	[REDIS_CLAIM] =
 		"local now = redis.call('GET', KEYS[1]) or '' "

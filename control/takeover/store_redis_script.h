@@ -27,7 +27,7 @@
 #define REDIS_SHA_LEN 40
 
 enum redis_script {
-	/* node, beat and services -> owner, highest epoch */
+	/* node, beat and services, highest epoch that it knows -> owner, highest epoch */
 	REDIS_LOOK,
 	/* node, beat, lease, lowest epoch - 1, what owner must be -> 1 or 0, owner */
 	REDIS_CLAIM,

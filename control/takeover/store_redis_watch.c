@@ -65,16 +65,17 @@ uint64_t redis_watch_vacant_ns(const struct redis_watch *w, const struct redis_c
 	uint32_t lease_ms = w->owner.lease_ms > c->lease_ms ? w->owner.lease_ms : c->lease_ms;
 	uint64_t lease_ns = (uint64_t)lease_ms * 10000 * (100 + STORE_SKEW_PERCENT);
 	uint64_t settled_ns = w->run_ns + lease_ns;
-
 	if (!w->seen)
 		return UINT64_MAX;
 	if (c->ours)
 		return w->seen_ns;
-	if (!*w->text) /* who has the records goes first */
-		return (w->seen_ns > w->run_ns ? w->seen_ns : w->run_ns) +
-		       (c->kept ? lease_ns : 2 * lease_ns);
-	if (!*w->owner.node || (w->owner.beat == 0 && !strcmp(w->owner.node, c->node)))
-		return settled_ns;
+	if (*w->text &&
+	    (!*w->owner.node || (w->owner.beat == 0 && !strcmp(w->owner.node, c->node))))
+		return settled_ns; /* given, in order */
+	if (!c->kept)
+		settled_ns += lease_ns + (uint64_t)c->return_ms * 1000000;
+	if (!*w->text && w->seen_ns > w->run_ns) /* it may have been lost since */
+		return settled_ns + w->seen_ns - w->run_ns;
 	return w->seen_ns + lease_ns > settled_ns ? w->seen_ns + lease_ns : settled_ns;
 }
 

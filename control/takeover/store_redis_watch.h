@@ -6,8 +6,9 @@
  * When may one claim? The owner counts its lease from when it asked, and each renewal changes the
  * owner's key. So a lease has surely ended when that key has been the same for a whole lease since
  * we first saw it, plus STORE_SKEW_PERCENT. What Redis held before a restart or before another
- * server took over proves nothing: it may have forgotten renewals, even claims. So after that,
- * nobody claims for a whole lease either, whatever the key says.
+ * server took over proves nothing: it may have forgotten renewals, even claims, and records. So
+ * after that, nobody claims for a whole lease either, whatever the key says; and who has kept the
+ * records goes first, since those in Redis may be older than what peers were told.
  */
 #ifndef HOLDFAST_TAKEOVER_STORE_REDIS_WATCH_H
 #define HOLDFAST_TAKEOVER_STORE_REDIS_WATCH_H
@@ -46,6 +47,8 @@ struct redis_claimant {
 	bool ours; /* that ownership was ours, and Redis has forgotten nothing since: it is the last
 		      one */
 	bool kept; /* we were the last owner and hold every record still */
+	uint32_t return_ms; /* so long, and a lease, who has kept them may need to find Redis again
+			     */
 };
 
 void redis_watch_connected(struct redis_watch *w, bool new_run, uint64_t now_ns);

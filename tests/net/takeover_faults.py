@@ -426,6 +426,40 @@ def store_full(lab, opens):
     say("T7_%s_store_full_and_it_goes_on" % lab.name, lab.moved(1.0) > 200000 and not lab.world.owner().status()["gates_open"])
 
 
+def owner_again(lab):
+    """The owner has accounted for what Redis never got, loses its lease, and owns again while Redis still takes nothing: no
+    client hears of it, and the other node goes on with what was committed."""
+    world = lab.world
+
+    def owned():  # epoch and node
+        text = world.redis_cli("10.6.0.50", "get", "holdfast:{web}:owner").stdout.split()
+        return (int(text[0]), text[3]) if len(text) == 4 else (0, "")
+
+    owner = lab.settled()
+    other = next(n for n in world.nodes if n is not owner)
+    lab.strike("owner again")
+    world.cut(other, "k")
+    world.redis_cli("10.6.0.50", "config", "set", "maxmemory", "1")
+    time.sleep(0.3)
+    before = lab.uploads()
+    world.cut(owner, "k")
+    wait_until("its lease has ended", lambda: not owner.serves())
+    epoch = owned()[0]
+    world.heal(owner, "k")
+    wait_until("it owns again", lambda: owned()[1] == owner.name and owned()[0] > epoch)
+    time.sleep(0.5)
+    after = lab.uploads()
+    moved = sum(after[k] - before[k] for k in after if k in before)
+    world.cut(owner, "k")
+    world.redis_cli("10.6.0.50", "config", "set", "maxmemory", "0")
+    world.heal(other, "k")
+    wait_until("the other one serves", other.serves)
+    world.heal(owner, "k")
+    say("T7_redis_owner_again_tells_nothing_that_redis_lacks", before and moved == 0, "%d bytes were acknowledged" % moved)
+    lab.settled()
+    say("T7_redis_owner_again_and_it_goes_on", lab.moved(1.0) > 200000)
+
+
 def store_slow(lab):
     """Each command takes long: clients are slowed down, nothing else."""
     world = lab.world
@@ -466,6 +500,7 @@ def main():
             store_away(lab, True)
             store_away(lab, False)
             store_full(lab, False)
+            owner_again(lab)
             store_slow(lab)
             store_restarted(lab)
     if args.only in (None, "open"):

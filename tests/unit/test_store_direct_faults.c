@@ -136,6 +136,36 @@ static void three_nodes_crash_of_the_owner(void **state)
 	direct_commit(w, direct_is(w, 1, STORE_OWNER) ? 1 : 2, 1000, 1);
 }
 
+/* Of three: it has put what nobody else has, lost its lease, and is voted for again. Were it to die
+ * now, the other two would be a majority without that record. */
+static void t7_three_nodes_owner_again_is_held_when_another_has_its_records(void **state)
+{
+	struct group *w = *state;
+	uint64_t ticket;
+
+	direct_relay_open(w);
+	direct_begin(w, 3);
+	assert_true(direct_status(w, 0)->held); /* there was nothing to be held */
+	direct_commit(w, 0, 1, 1);
+	WAIT(w, direct_whole(w, 0));
+	direct_close(w, 2);
+	direct_relay_stop(w, true);
+	ticket = direct_put(w, 0, 1, 2);
+	WAIT(w, !direct_is(w, 0, STORE_OWNER));
+	assert_true(w->node[0].committed < ticket);
+	assert_false(direct_status(w, 0)->held);
+	direct_relay_stop(w, false);
+	/* a claim that meets b's promise to the former lease is given up */
+	WAIT(w, (store_claim(w->node[0].store), direct_is(w, 0, STORE_OWNER)));
+	assert_false(direct_status(w, 0)->held);
+	assert_int_equal(direct_held(w, 0, 1).commit, 2);
+	WAIT(w, direct_status(w, 0)->held);
+	assert_int_equal(direct_held(w, 1, 1).commit, 2);
+	WAIT(w, store_hand(w->node[0].store, "b") == 0);
+	WAIT(w, direct_is(w, 1, STORE_OWNER));
+	assert_true(direct_status(w, 1)->held); /* the giver has it all */
+}
+
 static void another_key_is_refused(void **state)
 {
 	static const uint8_t other_key[KEY_LEN] = {9};
@@ -312,6 +342,7 @@ int main(void)
 		TEST(t7_owner_stops_when_its_standby_is_gone),
 		TEST(partition_never_makes_two_owners),
 		TEST(three_nodes_crash_of_the_owner),
+		TEST(t7_three_nodes_owner_again_is_held_when_another_has_its_records),
 		TEST(another_key_is_refused),
 		TEST(another_group_or_lease_is_refused),
 		TEST(another_version_is_refused_and_hears_nothing),

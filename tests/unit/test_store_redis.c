@@ -43,23 +43,25 @@ static void owner_is_parsed(void **state)
 	assert_string_equal(o.node, "");
 }
 
-/* A lease is 1 s here; connected at 100 s, the key first seen at 110 s. */
+/* A lease is 1 s here, who kept the records may need 2 s; connected at 100 s, the key first seen at
+ * 110 s, or at 100.5 s. */
 static const struct {
 	const char *what;
 	const char *key;
 	bool ours, kept;
-	double vacant; /* s */
+	double vacant, early; /* s */
 } vacancies[] = {
-	{"of another", "3 9 1000 b", false, false, 111.05},
-	{"of another, longer lease", "3 9 2000 b", false, false, 112.1},
-	{"of another, shorter lease", "3 9 10 b", false, false, 111.05},
-	{"given back long after the start", "3 0 1000 ", false, false, 101.05},
-	{"given to us", "3 0 1000 a", false, false, 101.05},
-	{"given to another", "3 0 1000 b", false, false, 111.05},
-	{"ours, of this life", "3 9 1000 a", true, true, 110},
-	{"of a former life of ours", "3 9 1000 a", false, false, 111.05},
-	{"lost, and we have the records", "", false, true, 111.05},
-	{"lost, and somebody else may have", "", false, false, 112.1},
+	{"of another", "3 9 1000 b", false, false, 111.05, 104.1},
+	{"of another, longer lease", "3 9 2000 b", false, false, 112.1, 106.2},
+	{"of another, shorter lease", "3 9 10 b", false, false, 111.05, 104.1},
+	{"given back", "3 0 1000 ", false, false, 101.05, 101.05},
+	{"given to us", "3 0 1000 a", false, false, 101.05, 101.05},
+	{"given to another", "3 0 1000 b", false, false, 111.05, 104.1},
+	{"ours, of this life", "3 9 1000 a", true, true, 110, 100.5},
+	{"of a former life of ours", "3 9 1000 a", false, false, 111.05, 104.1},
+	{"ours, of before Redis lost what came last", "3 9 1000 a", false, true, 111.05, 101.55},
+	{"lost, and we have the records", "", false, true, 111.05, 101.55},
+	{"lost, and somebody else may have", "", false, false, 114.1, 104.6},
 };
 
 static void vacancy_is_waited_for(void **state)
@@ -69,9 +71,16 @@ static void vacancy_is_waited_for(void **state)
 		const struct redis_claimant c = {.node = "a",
 						 .lease_ms = 1000,
 						 .ours = vacancies[i].ours,
-						 .kept = vacancies[i].kept};
+						 .kept = vacancies[i].kept,
+						 .return_ms = 2000};
 		struct redis_watch w = {0};
 		uint64_t at;
+
+		redis_watch_connected(&w, true, 100 * SEC);
+		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 1005 * SEC / 10), 0);
+		at = redis_watch_vacant_ns(&w, &c);
+		if (at != (uint64_t)(vacancies[i].early * 1000 + 0.5) * 1000000)
+			fail_msg("%s, seen early: %.3f s", vacancies[i].what, at / 1e9);
 
 		redis_watch_connected(&w, true, 100 * SEC);
 		assert_true(redis_watch_vacant_ns(&w, &c) == UINT64_MAX);

@@ -147,6 +147,154 @@ static void t7_redis_comes_back_empty_and_late(void **state)
 	assert_true(store_status(w->a.store)->resyncs >= 1);
 }
 
+/* It has put what never came to Redis, lost its lease, and owns again: nobody may be told of that
+ * record before Redis has it, for the next owner would know nothing of it. */
+static void t7_owner_again_is_held_when_redis_has_its_records(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket;
+
+	redis_node_own_with(w, &w->a, &config);
+	WAIT(w, w->a.status.held);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	redis_proxy_free(p);
+	redis_node_put(&w->a, 1, 2);
+	WAIT(w, w->a.status.state != STORE_OWNER);
+	assert_false(w->a.status.held);
+	redis_server_do(&w->master, "CONFIG SET maxmemory 100kb");
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.ownerships == 2);
+	HOLDS(w, 3 * LEASE_MS, w->a.status.state == STORE_OWNER && !w->a.status.held);
+	assert_int_equal(redis_node_number(&w->a, 1), 2);
+	/* the next owner goes on with what was committed */
+	w->a.wants = false;
+	redis_proxy_free(p);
+	redis_node_own(w, &w->b, "b", REDIS_PORT);
+	assert_int_equal(redis_node_number(&w->b, 1), 1);
+	assert_true(w->b.status.held);
+	redis_node_close(&w->a);
+}
+
+/* The same, and then there is room. */
+static void t7_owner_again_brings_what_redis_lacks(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket;
+
+	redis_node_own_with(w, &w->a, &config);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	redis_proxy_free(p);
+	redis_node_put(&w->a, 1, 2);
+	redis_node_put(&w->a, 2, 3);
+	WAIT(w, w->a.status.state != STORE_OWNER);
+	redis_server_do(&w->master, "CONFIG SET maxmemory 100kb");
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.ownerships == 2);
+	assert_false(w->a.status.held);
+	redis_server_do(&w->master, "CONFIG SET maxmemory 0");
+	WAIT(w, w->a.status.held);
+	assert_int_equal(redis_server_count(&w->master), 2);
+	w->a.wants = false;
+	redis_proxy_free(p);
+	redis_node_own(w, &w->b, "b", REDIS_PORT);
+	assert_int_equal(redis_node_number(&w->b, 1), 2);
+	assert_int_equal(redis_node_number(&w->b, 2), 3);
+	redis_node_close(&w->a);
+}
+
+/* The owner lives, Redis has lost a part: what is written then is no commit before all is there. */
+static void t7_nothing_is_committed_before_redis_is_filled_again(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket = 0;
+
+	config.lease_ms = 2000;
+	redis_node_own_with(w, &w->a, &config);
+	for (uint64_t id = 1; id <= 10000; id++) /* more than goes into one batch */
+		ticket = redis_node_put(&w->a, id, id);
+	WAIT(w, w->a.committed == ticket);
+	redis_proxy_free(p);
+	redis_server_kill(&w->master);
+	ticket = redis_node_put(&w->a, 10001, 1);
+	redis_server_start(&w->master, REDIS_PORT, REDIS_PLAIN);
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.committed >= ticket);
+	assert_int_equal(redis_server_count(&w->master), 10001);
+	assert_int_equal(w->a.ownerships, 1);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
+/* Both have lost their lease while Redis was away, and it has forgotten the newest commit, and who
+ * owned last: it is who has them that goes first, though it finds Redis later than the other. */
+static void t7_last_owner_goes_before_a_redis_that_lost_its_end(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	redisReply *owner;
+	uint64_t ticket;
+
+	redis_node_own_with(w, &w->a, &config);
+	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
+	w->b.wants = true;
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	owner = redis_server_ask(&w->master, "GET holdfast:{g}:owner");
+	ticket = redis_node_put(&w->a, 1, 2);
+	WAIT(w, w->a.committed == ticket);
+	redis_proxy_free(p);
+	redis_server_kill(&w->master);
+	WAIT(w, w->a.status.state == STORE_AWAY && w->b.status.state == STORE_AWAY);
+	redis_server_start(&w->master, REDIS_PORT, REDIS_PLAIN);
+	redis_server_do(&w->master, "SET holdfast:{g}:owner %s", owner->str);
+	freeReplyObject(owner);
+	WAIT(w, w->b.status.state != STORE_AWAY);
+	HOLDS(w, LEASE_MS * 3 / 2, w->b.ownerships == 0);
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.ownerships == 2 && w->a.status.held);
+	assert_int_equal(w->b.ownerships, 0);
+	assert_int_equal(redis_node_number(&w->a, 1), 2);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_int_equal(redis_node_number(&w->b, 1), 2);
+}
+
+/* An owner of before the last one, whose records are old, meets an empty Redis first. */
+static void t7_owner_of_before_is_not_the_last_one(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket;
+
+	redis_node_own_with(w, &w->a, &config);
+	ticket = redis_node_put(&w->a, 1, 1);
+	WAIT(w, w->a.committed == ticket);
+	redis_proxy_free(p); /* from here on it knows nothing */
+	redis_node_own(w, &w->b, "b", REDIS_PORT);
+	ticket = redis_node_put(&w->b, 1, 2);
+	WAIT(w, w->b.committed == ticket);
+	redis_server_kill(&w->master);
+	WAIT(w, w->b.status.state == STORE_AWAY);
+	redis_server_start(&w->master, REDIS_PORT, REDIS_PLAIN);
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.status.state == STORE_OWNER || w->b.status.state == STORE_OWNER);
+	assert_int_equal(w->b.status.state, STORE_OWNER);
+	assert_int_equal(redis_node_number(&w->b, 1), 2);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
 static void t7_redis_comes_back_with_its_journal(void **state)
 {
 	struct world *w = *state;
@@ -271,6 +419,11 @@ int main(void)
 		IN(redis_world_plain, eviction_is_not_accepted),
 		IN(redis_world_plain, t7_redis_comes_back_empty),
 		IN(redis_world_plain, t7_redis_comes_back_empty_and_late),
+		IN(redis_world_plain, t7_owner_again_is_held_when_redis_has_its_records),
+		IN(redis_world_plain, t7_owner_again_brings_what_redis_lacks),
+		IN(redis_world_plain, t7_nothing_is_committed_before_redis_is_filled_again),
+		IN(redis_world_plain, t7_last_owner_goes_before_a_redis_that_lost_its_end),
+		IN(redis_world_plain, t7_owner_of_before_is_not_the_last_one),
 		IN(journal, t7_redis_comes_back_with_its_journal),
 		IN(redis_world_plain, t7_somebody_deletes_behind_its_back),
 		IN(redis_world_plain, t7_replica_takes_over),
