@@ -233,9 +233,8 @@ static void crash(const struct crash *c)
 	if (c->client_ended) {
 		shutdown(at_client, SHUT_WR);
 		assert_true(site_await(at_a, POLLRDHUP));
-	} else {
-		site_await_acknowledged(at_client);
 	}
+	site_await_acknowledged(at_client); /* its FIN as well: B would refuse it sent again */
 	site_await_acknowledged(at_a);
 
 	site_link_a(false);
@@ -267,8 +266,11 @@ static void crash(const struct crash *c)
 	if (c->client_ended)
 		site_move(site_b, "b0", c->v6, true);
 	at_b = restore(site_b, &spec);
+	/* a client that sends again what was lost does so in its own time, and as A's port is gone
+	 * its switch brings that to B as well */
 	while (site_seen(sniffer, &seen))
-		fail_msg("restoring sent or needed a segment on the network");
+		if (seen.out)
+			fail_msg("restoring sent a segment");
 	if (!c->client_ended)
 		site_move(site_b, "b0", c->v6, true);
 	if (!c->listener_before)
