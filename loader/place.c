@@ -70,18 +70,20 @@ static bool is_bpffs(const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
+/* A second mount on top would hide every pin, so what is asked is the mount point itself. */
 static int mount_bpffs(const struct place *p, struct loader_error *err)
 {
 	char path[sizeof(p->root)];
+	bool usual = strncmp(p->root, BPFFS "/", sizeof(BPFFS)) == 0;
 	char *slash;
 
 	/* The pin root need not exist yet; what matters is where it will be. */
-	strcpy(path, p->root);
+	strcpy(path, usual ? BPFFS : p->root);
 	while (access(path, F_OK) != 0 && (slash = strrchr(path, '/')) && slash != path)
 		*slash = '\0';
 	if (is_bpffs(path))
 		return 0;
-	if (strncmp(p->root, BPFFS "/", sizeof(BPFFS)) != 0)
+	if (!usual)
 		return error_set(err, -EINVAL,
 				 "pin root %s is not on a bpffs: mount one there, or leave the "
 				 "default " LOADER_PIN_ROOT,
@@ -114,7 +116,28 @@ static int make_folder(const char *path, struct loader_error *err)
 			 path, strerror(errno));
 }
 
-int place_make(const struct place *p, struct loader_error *err)
+/* Folders that instances share are made and taken away by one at a time: else the one would be gone
+ * before the other has put anything into it. Until close(2); no lock, -1, is no error of its own.
+ */
+static int folders_lock(void)
+{
+	int fd;
+
+	if (mkdir(LOCK_FOLDER, 0755) < 0 && errno != EEXIST)
+		return -1;
+	fd = open(LOCK_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && flock(fd, LOCK_EX) < 0 && errno == EINTR)
+		;
+	return fd;
+}
+
+static void folders_unlock(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static int make_all(const struct place *p, struct loader_error *err)
 {
 	char path[sizeof(p->base)];
 	char *slash;
@@ -141,9 +164,18 @@ int place_make(const struct place *p, struct loader_error *err)
 	return ret;
 }
 
+int place_make(const struct place *p, struct loader_error *err)
+{
+	int lock = folders_lock(), ret = make_all(p, err);
+
+	folders_unlock(lock);
+	return ret;
+}
+
 void place_remove(const struct place *p)
 {
 	char path[sizeof(p->base)];
+	int lock = folders_lock();
 	char *slash;
 
 	rmdir(p->maps);
@@ -155,6 +187,7 @@ void place_remove(const struct place *p)
 	*slash = '\0'; /* root/vN: fails, rightly, while other instances are there */
 	rmdir(path);
 	rmdir(p->root);
+	folders_unlock(lock);
 }
 
 struct lock_path {

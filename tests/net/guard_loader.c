@@ -9,6 +9,7 @@
  *   lease N, show                   the end of the lease in ns; "show" prints it, and what is there
  *   connect N                       N connections of the port 1, 2, ...
  *   speed N                         prints the time for N connections, and for guard_clear()
+ *   folders N                       makes and takes away its folders N times
  *   full, twice, back, stranger, clean, embryos, reasons
  *                                   checks of the tables
  *
@@ -26,6 +27,7 @@
 
 #include "loader/guard.h"
 #include "loader/loader.h"
+#include "loader/private.h"
 
 static struct guard *g;
 static struct loader_error err;
@@ -304,6 +306,18 @@ static int speed(uint32_t n)
 	return ret;
 }
 
+static int folders(const char *name, const char *root, unsigned long count)
+{
+	struct place p;
+	int ret = place_set_guard(&p, name, root, GUARD_LAYOUT_VERSION, &err);
+
+	for (unsigned long i = 0; i < count && ret == 0; i++) {
+		ret = place_make(&p, &err);
+		place_remove(&p);
+	}
+	return ret;
+}
+
 static int run_word(const char *name, const char *root, char ***word)
 {
 	struct guard_options options = {.name = name, .pin_root = root, .embryo_rate = 10};
@@ -348,6 +362,8 @@ static int run_word(const char *name, const char *root, char ***word)
 		return guard_detach(g, if_nametoindex(**word), &err);
 	if (!strcmp(w, "connect"))
 		return connect_some((uint32_t)strtoul(**word, NULL, 0));
+	if (!strcmp(w, "folders"))
+		return folders(name, root, strtoul(**word, NULL, 0));
 	if (!strcmp(w, "speed"))
 		return speed((uint32_t)strtoul(**word, NULL, 0));
 	if (!strcmp(w, "lease")) {

@@ -311,6 +311,19 @@ mounts_a_bpffs() {
 	said "is a mountpoint" && none
 }
 
+# Instances share the folders above their own, and who goes takes away what is empty.
+comes_and_goes_beside_others() {
+	local name mounts pids=() bad=0
+	mounts=$(grep -c ' /sys/fs/bpf bpf ' /proc/mounts)
+	for name in one two three; do
+		"$tool" $name "$root" folders 2000 >"$tmp/$name" 2>&1 &
+		pids+=($!)
+	done
+	for name in "${pids[@]}"; do wait "$name" || bad=1; done
+	out=$(cat "$tmp/one" "$tmp/two" "$tmp/three")
+	[ $bad = 0 ] && [ "$(grep -c ' /sys/fs/bpf bpf ' /proc/mounts)" = "$mounts" ]
+}
+
 refuses_without_privileges() {
 	out=$(in_ns setpriv --bounding-set=-all --inh-caps=-all "$tool" one "$root" open 64 2>&1) &&
 		return 1
@@ -320,7 +333,7 @@ refuses_without_privileges() {
 tests="makes_and_pins keeps_tables adopts stays_fenced another_size_makes_new_tables
 	leaves_other_filters leaves_our_place_if_taken stands_beside_the_others outlives_its_opener
 	refuses_other_layout settles_what_a_crash_left stays_in_its_namespace mounts_a_bpffs
-	refuses_without_privileges"
+	comes_and_goes_beside_others refuses_without_privileges"
 
 failed=0
 run() {
