@@ -45,6 +45,8 @@ bool redis_world_net(void)
 	struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
 	int fd;
 
+	signal(SIGPIPE,
+	       SIG_IGN); /* as holdfastd does: hiredis writes to connections that are gone */
 	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
 		printf("no network namespace of our own: %s\n", strerror(errno));
 		return false;

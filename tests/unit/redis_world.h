@@ -31,7 +31,7 @@
 #define REDIS_PLAIN   "--save ''"
 #define REDIS_JOURNAL "--save '' --appendonly yes --appendfsync always"
 
-/* A network of our own, with loopback. False: why is printed. */
+/* A network of our own, with loopback; SIGPIPE is ignored. False: why is printed. */
 bool redis_world_net(void);
 /* A folder of our own; both go with the process's end, as do the servers. */
 void redis_world_folder(void);
