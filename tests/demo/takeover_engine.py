@@ -6,6 +6,7 @@ import signal
 import time
 
 from takeover_clients import Content, Load, quantiles
+from takeover_wire import Wire
 from takeover_world import World, WorldError, wait_until
 
 # How a node fails, and how often among 100 crashes.
@@ -316,7 +317,7 @@ class Engine:
         if not self.world.capture:
             return
         wire = self.wire = self.world.wire_result()
-        for name in ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes", "edges"):
+        for name in Wire.FINDINGS:
             if wire[name]:
                 self.problems.append("%d of '%s' on the wire: %s" % (len(wire[name]), name, "; ".join(wire[name][:3])))
         if wire["dropped"]:

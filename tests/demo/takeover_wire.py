@@ -33,7 +33,7 @@ class Wire:
     REORDERED_S = 0.001
     FINDINGS = ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes", "edges")
 
-    def __init__(self, path=None):
+    def __init__(self):
         self.resets = []  # by a server
         self.client_resets = []  # the client's kernel could make no sense of what came
         self.acks = []  # of less than before
@@ -43,9 +43,6 @@ class Wire:
         self.edges = []  # of the window, to the left of what was told
         self.flows = {}
         self.packets = self.found = 0
-        if path:
-            with open(path, "rb") as f:
-                self.read(f)
 
     def note(self, findings, text):
         self.found += 1
@@ -75,11 +72,12 @@ class Wire:
             return
         source, target, seq, ack, offset, flags, window = struct.unpack_from("!HHIIBBH", d, l4)
         options = self.options(d[l4 + 20:l4 + (offset >> 4) * 4])
+        origin, goal = (d[26:30], d[30:34]) if kind == 0x800 else (d[22:38], d[38:54])
         if target == 80:
             end = (seq + len_of(d, kind, l4, offset) + bool(flags & 1) + bool(flags & 2)) & 0xffffffff
-            self.of_client((kind, source), when, end, ack, flags, options)
-        elif source == 80 and (kind, target) in self.flows:
-            self.of_server(self.flows[kind, target], when, target, (seq, ack, flags, window, options))
+            self.of_client((origin, source), when, end, ack, flags, options)
+        elif source == 80 and (goal, target) in self.flows:
+            self.of_server(self.flows[goal, target], when, target, (seq, ack, flags, window, options))
 
     def of_client(self, key, when, end, ack, flags, options):
         if flags & 2 and not flags & 16:
