@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ import apps  # noqa: E402
 import ends  # noqa: E402
 import measure  # noqa: E402
 import screen  # noqa: E402
+import signals  # noqa: E402
 import timeline  # noqa: E402
 from world import OTHER_ADDRESS, ADDRESS, DemoError, World  # noqa: E402
 
@@ -279,10 +279,6 @@ def options():
     return args
 
 
-def interrupt(number, _frame):
-    raise KeyboardInterrupt(number)
-
-
 def main():
     args = options()
     show = screen.Screen(args.json)
@@ -290,8 +286,7 @@ def main():
         return show.fail("needs root: it makes network namespaces")
     if not os.access(os.path.join(args.bin, "holdfast"), os.X_OK):
         return show.fail("no holdfast in %s" % args.bin)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, interrupt)
+    signals.interrupt()
     demo = Demo(args, show)
     record = None
     try:
@@ -311,15 +306,13 @@ def main():
                 f.write(timeline.draw(demo, record))
     except KeyboardInterrupt as e:
         demo.problems.append("interrupted")
-        number = e.args[0] if e.args else signal.SIGINT
         record = None
         show.fail("interrupted")
-        return 128 + number
+        return signals.status(e)
     except OSError as e:
         demo.problems.append(str(e))
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # whoever is impatient must not leave half of it behind
+        signals.ignore()
         if demo.world:
             show.phase("taking everything away")
             demo.world.keep_logs(args.output)

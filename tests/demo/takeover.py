@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import screen  # noqa: E402
+import signals  # noqa: E402
 import takeover_picture  # noqa: E402
 from takeover_clients import quantiles  # noqa: E402
 from takeover_engine import WHAT, Engine  # noqa: E402
@@ -31,6 +31,7 @@ from takeover_world import VIP, VIP6, WorldError  # noqa: E402
 KINDS = {"server": 30, "host": 20, "cable": 10, "hung": 10, "daemon": 8, "link": 6, "drain": 16}
 RATE = 6000000  # bytes a second a transfer
 PART = 65536
+LOOK_S = 0.002  # between looks at what of an upload is stored: the error of its pauses
 
 
 class Transfer(threading.Thread):
@@ -136,7 +137,7 @@ class Transfer(threading.Thread):
                 size = 0
             if size > self.done:
                 self.note(size - self.done, time.monotonic())
-            time.sleep(0.002)
+            time.sleep(LOOK_S)
         self.end(p)
         code = p.stdout.read()
         if not self.problem and code != b"201":
@@ -354,10 +355,6 @@ def options():
     return args
 
 
-def interrupt(number, _frame):
-    raise KeyboardInterrupt(number)
-
-
 def main():
     args = options()
     show = screen.Screen(args.json)
@@ -365,8 +362,7 @@ def main():
         return show.fail("needs root: it makes network namespaces")
     if not shutil.which("curl"):
         return show.fail("this Debian package is missing: curl; 'make deps' or 'apt-get install curl'")
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, interrupt)
+    signals.interrupt()
     demo = record = None
     try:
         os.makedirs(args.output, exist_ok=True)
@@ -387,12 +383,11 @@ def main():
                 demo.engine.keep_logs(os.path.join(args.output, "takeover-logs"))
     except KeyboardInterrupt as e:
         show.fail("interrupted")
-        return 128 + (e.args[0] if e.args else signal.SIGINT)
+        return signals.status(e)
     except (OSError, WorldError) as e:
         return show.fail(str(e))
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        signals.ignore()
         if demo:
             show.phase("taking everything away")
             demo.close()

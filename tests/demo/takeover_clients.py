@@ -356,17 +356,19 @@ class Flow:
             return self.wrong("upload: the file has %d bytes instead of %d, %d of them wrong" % (
                 len(stored), len(r.body), bad), bad)
 
+    def queued(self):
+        """What its kernel has of it that is not acknowledged, the FIN, too."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self.sock, termios.TIOCOUTQ, count)
+        return count[0]
+
     def tick(self, now):
         """Acknowledgements, which only the kernel sees."""
         if not self.connected:
             if now - self.born > STALL_S:
                 self.fail("no connection within %d s" % STALL_S)
             return
-        queued = array.array("i", [0])
-        fcntl.ioctl(self.sock, termios.TIOCOUTQ, queued)
-        acked = self.sent - queued[0]
-        if self.ended_own and acked > self.acked and queued[0] == 0:
-            acked = self.sent
+        acked = self.sent - self.queued()
         if acked > self.acked:
             if self.kind.startswith("upload"):
                 self.gap(1, self.acked_at, now)
@@ -384,14 +386,13 @@ class Flow:
 
     def last_sent(self, now):
         """When its kernel sent, or sent again, what is not acknowledged; None: all of it is."""
-        queued = array.array("i", [0])
-        fcntl.ioctl(self.sock, termios.TIOCOUTQ, queued)
+        queued = self.queued()
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_SENT + 4)
-        if queued[0] > bool(self.ended_at):
+        if queued > bool(self.ended_at):
             return now - struct.unpack_from("I", info, LAST_DATA_SENT)[0] / 1000
         rto = struct.unpack_from("I", info, RTO)[0] / 1e6
         # a FIN alone is not noted: the waits from it to its last repeat are all but the present one, each twice the one before
-        return self.ended_at + rto - rto / 2 ** info[BACKOFF] if queued[0] else None
+        return self.ended_at + rto - rto / 2 ** info[BACKOFF] if queued else None
 
     def unlucky(self, now):
         sent_at = self.last_sent(now)
@@ -411,9 +412,7 @@ class Flow:
         if not self.upload:
             return
         r, start = self.upload
-        queued = array.array("i", [0])
-        fcntl.ioctl(self.sock, termios.TIOCOUTQ, queued)
-        acked = min(self.sent - queued[0] - start, len(r.body))
+        acked = min(self.sent - self.queued() - start, len(r.body))
         if acked <= 0:
             return
         try:

@@ -25,6 +25,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "demo"))
 
+import signals  # noqa: E402
 from takeover_clients import enter  # noqa: E402
 from takeover_engine import Engine  # noqa: E402
 from takeover_world import VIP, WorldError, wait_until  # noqa: E402
@@ -542,12 +543,13 @@ def main():
     p.add_argument("--only", help="direct, redis or open")
     args = p.parse_args()
     args.bin = os.path.abspath(args.bin)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
+    signals.interrupt()
     try:
         run(args)
     except WorldError as e:
         say("T2_there_is_a_world", False, e)
+    except KeyboardInterrupt as e:
+        return signals.status(e)
     return 1 if failed else 0
 
 

@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "demo"))
 
+import signals  # noqa: E402
 import takeover_engine as engine  # noqa: E402
 from takeover_world import WorldError  # noqa: E402
 
@@ -88,17 +88,12 @@ def report(record, args):
         print("problem: " + p)
 
 
-def interrupt(number, _frame):
-    raise KeyboardInterrupt(number)
-
-
 def main():
     args = options()
     if os.geteuid():
         print("needs root: it makes network namespaces", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, interrupt)
+    signals.interrupt()
     kinds = {k: engine.KINDS[k] for k in args.only} if args.only else None
     began, e, record = time.monotonic(), None, None
 
@@ -134,10 +129,9 @@ def main():
         return 1
     except KeyboardInterrupt as error:
         print("soak: interrupted", file=sys.stderr)
-        return 128 + (error.args[0] if error.args else signal.SIGINT)
+        return signals.status(error)
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        signals.ignore()
         if e:
             e.close()
     if not record:
