@@ -41,18 +41,26 @@ static void detach_link(const struct record *r)
 		xdp_detach(r);
 }
 
-static bool live(const struct place *p, struct record *r)
+static bool live(const struct record *r)
 {
-	if (r->flag == RECORD_FOUND || r->flag == RECORD_MADE)
-		return clsact_live(p, r);
-	if (r->flag == RECORD_TCX ? tcx_live(r) : xdp_live(r))
+	if (record_is_filter(r))
+		return clsact_live(r);
+	return r->flag == RECORD_TCX ? tcx_live(r) : xdp_live(r);
+}
+
+static bool settle(const struct place *p, struct record *r)
+{
+	if (record_is_filter(r))
+		return clsact_settle(p, r);
+	if (live(r))
 		return true;
 	/* the record, and what the XDP program knows of the interface */
 	detach_link(r);
 	return false;
 }
 
-int attach_list(const struct place *p, struct record **ret)
+/* Live records of this network namespace; without the lock they are only looked at. */
+static int list_live(const struct place *p, bool locked, struct record **ret)
 {
 	struct record *list = NULL;
 	uint32_t netns;
@@ -64,10 +72,15 @@ int attach_list(const struct place *p, struct record **ret)
 	if (n < 0)
 		return n;
 	for (int i = 0; i < n; i++)
-		if (list[i].netns == netns && live(p, &list[i]))
+		if (list[i].netns == netns && (locked ? settle(p, &list[i]) : live(&list[i])))
 			list[kept++] = list[i];
 	*ret = list;
 	return kept;
+}
+
+int attach_list(const struct place *p, struct record **ret)
+{
+	return list_live(p, true, ret);
 }
 
 int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
@@ -79,7 +92,7 @@ int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
 		if (list[i].ifindex != ifindex)
 			continue;
 		taken++;
-		if (list[i].flag >= RECORD_TCX) {
+		if (!record_is_filter(&list[i])) {
 			detach_link(&list[i]);
 			continue;
 		}
@@ -269,7 +282,7 @@ int loader_attachments(const struct loader *l, struct loader_attachment *out, si
 	int n;
 
 	error_listen();
-	n = attach_list(&l->place, &list);
+	n = list_live(&l->place, false, &list);
 	error_unlisten();
 	if (n < 0)
 		return n;

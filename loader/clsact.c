@@ -28,11 +28,6 @@ static uint32_t priority_of(enum loader_prog prog)
 	return prog_in_front(prog) ? TC_PRIORITY_GUARD : TC_PRIORITY;
 }
 
-static bool is_filter(const struct record *r)
-{
-	return r->flag == RECORD_FOUND || r->flag == RECORD_MADE;
-}
-
 /* Identifier of the program in our place, 0 if there is none. */
 static uint32_t in_place(enum loader_prog prog, uint32_t ifindex)
 {
@@ -42,12 +37,18 @@ static uint32_t in_place(enum loader_prog prog, uint32_t ifindex)
 	return bpf_tc_query(&hook, &opts) == 0 ? opts.prog_id : 0;
 }
 
-bool clsact_live(const struct place *p, struct record *r)
+bool clsact_live(const struct record *r)
 {
 	uint32_t id = in_place(r->prog, r->ifindex);
+
+	return id && id == record_prog_id(r->path);
+}
+
+bool clsact_settle(const struct place *p, struct record *r)
+{
 	char path[sizeof(r->path)];
 
-	if (!id || id != record_prog_id(r->path)) {
+	if (!clsact_live(r)) {
 		unlink(r->path);
 		return false;
 	}
@@ -70,9 +71,9 @@ bool clsact_find(const struct place *p, const struct record *hook, struct record
 	bool found = false;
 
 	for (int i = 0; i < n; i++) {
-		if (!is_filter(&list[i]) || !record_same_hook(&list[i], hook))
+		if (!record_is_filter(&list[i]) || !record_same_hook(&list[i], hook))
 			continue;
-		if (clsact_live(p, &list[i])) {
+		if (clsact_settle(p, &list[i])) {
 			*ret = list[i];
 			found = true;
 		}
@@ -161,7 +162,7 @@ int clsact_attach(const struct place *p, const struct record *at, int prog_fd,
 		unlink(fresh);
 		goto out;
 	}
-	/* Should one of these fail, the next clsact_live() does it. */
+	/* Should one of these fail, the next clsact_settle() does it. */
 	rename(fresh, path);
 	if (ours && strcmp(old.path, path) != 0)
 		unlink(old.path);
@@ -176,8 +177,7 @@ bool clsact_detach(const struct record *r)
 {
 	struct bpf_tc_hook hook = hook_of(r->prog, r->ifindex);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = priority_of(r->prog));
-	uint32_t id = in_place(r->prog, r->ifindex);
-	bool live = id && id == record_prog_id(r->path);
+	bool live = clsact_live(r);
 
 	if (live && bpf_tc_detach(&hook, &opts) < 0)
 		return false;
@@ -255,7 +255,8 @@ void clsact_yield(const struct place *p, const struct record *r)
 		struct record heir = list[i];
 		char path[sizeof(heir.path)];
 
-		if (!is_filter(&heir) || heir.netns != r->netns || heir.ifindex != r->ifindex)
+		if (!record_is_filter(&heir) || heir.netns != r->netns ||
+		    heir.ifindex != r->ifindex)
 			continue;
 		heir.flag = RECORD_MADE;
 		record_path(p, &heir, heir.fresh, path, sizeof(path));

@@ -102,7 +102,7 @@ int loader_attach(struct loader *l, uint32_t ifindex, enum loader_kind kind, enu
 int loader_detach(struct loader *l, uint32_t ifindex, struct loader_error *err);
 
 /* Fills up to `max` entries with what is attached in this network namespace; returns their number.
- */
+ * Changes nothing, and so waits for nobody. */
 int loader_attachments(const struct loader *l, struct loader_attachment *list, size_t max);
 
 /* Runs "flow_sweep" once. */

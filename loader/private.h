@@ -153,6 +153,8 @@ int record_netns(uint32_t *ret);
 void record_path(const struct place *p, const struct record *r, bool fresh, char *path, size_t n);
 /* Reads the folder; the caller frees *ret. Returns the number. */
 int record_list(const struct place *p, struct record **ret);
+/* On clsact? A link else. */
+bool record_is_filter(const struct record *r);
 bool record_same_hook(const struct record *a, const struct record *b);
 /* Identifier of a pinned program, 0 if there is none. */
 uint32_t record_prog_id(const char *path);
@@ -171,8 +173,10 @@ bool clsact_find(const struct place *p, const struct record *hook, struct record
 bool clsact_detach(const struct record *r);
 /* The same, and the qdisc if we made it and nothing is left on it. */
 void clsact_yield(const struct place *p, const struct record *r);
-/* True if the filter that `r` speaks of is there. Settles an unconfirmed record. */
-bool clsact_live(const struct place *p, struct record *r);
+/* True if the filter that `r` speaks of is there. */
+bool clsact_live(const struct record *r);
+/* The same; confirms the record, or takes it away. */
+bool clsact_settle(const struct place *p, struct record *r);
 /* Removes the qdisc unless a filter of somebody is left on it. */
 void clsact_remove(uint32_t ifindex);
 
@@ -202,8 +206,8 @@ bool xdp_live(const struct record *r);
  * the kernel has it, else on clsact. -EBUSY: another instance's is there. */
 int attach_tc(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
 	      struct loader_error *err);
-/* Live records of this network namespace; the caller frees *ret. Their number. Between
- * error_listen() and error_unlisten(), as the next two. */
+/* Live records of this network namespace, settled: under the lock. The caller frees *ret. Their
+ * number. Between error_listen() and error_unlisten(), as the next two. */
 int attach_list(const struct place *p, struct record **ret);
 /* Takes away what `list` has on one interface; the number of things taken. */
 int attach_detach_one(const struct record *list, int n, uint32_t ifindex);

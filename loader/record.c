@@ -99,6 +99,11 @@ int record_list(const struct place *p, struct record **ret)
 	return n;
 }
 
+bool record_is_filter(const struct record *r)
+{
+	return r->flag == RECORD_FOUND || r->flag == RECORD_MADE;
+}
+
 bool record_same_hook(const struct record *a, const struct record *b)
 {
 	return a->prog == b->prog && a->netns == b->netns && a->ifindex == b->ifindex;
