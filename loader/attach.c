@@ -86,7 +86,7 @@ int attach_list(const struct place *p, struct record **ret)
 int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
 {
 	bool made = false, was_there = false;
-	int taken = 0;
+	int lock = lock_shared(), taken = 0;
 
 	for (int i = 0; i < n; i++) {
 		if (list[i].ifindex != ifindex)
@@ -101,15 +101,44 @@ int attach_detach_one(const struct record *list, int n, uint32_t ifindex)
 	}
 	if (made && was_there)
 		clsact_remove(ifindex);
+	unlock_shared(lock);
 	return taken;
+}
+
+/* -EBUSY: another instance's program is there. */
+static int hook_free(const struct place *p, const struct record *hook, struct loader_error *err)
+{
+	char name[IF_NAMESIZE] = "?";
+	int ret = clsact_free(p, hook, err);
+
+	if (ret < 0 || !tcx_taken(p, hook))
+		return ret;
+	if_indextoname(hook->ifindex, name);
+	return error_set(err, -EBUSY,
+			 "cannot attach to %s: %s of another instance works on this "
+			 "interface; detach it first",
+			 name, object_prog_name(hook->prog));
+}
+
+static int put(const struct place *p, struct record *hook, bool tcx, int prog_fd,
+	       struct loader_error *err)
+{
+	int ret;
+
+	if (tcx)
+		return tcx_attach(p, hook, prog_fd, err);
+	ret = clsact_attach(p, hook, prog_fd, err);
+	record_path(p, hook, false, hook->path, sizeof(hook->path));
+	if (ret == 0)
+		tcx_detach(hook);
+	return ret;
 }
 
 int attach_tc(const struct place *p, enum loader_prog prog, int prog_fd, uint32_t ifindex,
 	      struct loader_error *err)
 {
 	struct record hook = {.prog = prog, .ifindex = ifindex, .flag = RECORD_TCX};
-	char name[IF_NAMESIZE] = "?";
-	int tcx, ret;
+	int tcx, lock, ret;
 
 	ret = record_netns(&hook.netns);
 	if (ret < 0)
@@ -117,22 +146,12 @@ int attach_tc(const struct place *p, enum loader_prog prog, int prog_fd, uint32_
 	tcx = tcx_chosen(ifindex, err);
 	if (tcx < 0)
 		return tcx;
-	ret = clsact_free(p, &hook, err);
-	if (ret < 0)
-		return ret;
-	if (tcx_taken(p, &hook)) {
-		if_indextoname(ifindex, name);
-		return error_set(err, -EBUSY,
-				 "cannot attach to %s: %s of another instance works on this "
-				 "interface; detach it first",
-				 name, object_prog_name(prog));
-	}
-	if (tcx)
-		return tcx_attach(p, &hook, prog_fd, err);
-	ret = clsact_attach(p, &hook, prog_fd, err);
-	record_path(p, &hook, false, hook.path, sizeof(hook.path));
+	/* from the look at the hook until the record is there, by which another instance knows */
+	lock = lock_shared();
+	ret = hook_free(p, &hook, err);
 	if (ret == 0)
-		tcx_detach(&hook);
+		ret = put(p, &hook, tcx, prog_fd, err);
+	unlock_shared(lock);
 	return ret;
 }
 

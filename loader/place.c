@@ -116,10 +116,7 @@ static int make_folder(const char *path, struct loader_error *err)
 			 path, strerror(errno));
 }
 
-/* Folders that instances share are made and taken away by one at a time: else the one would be gone
- * before the other has put anything into it. Until close(2); no lock, -1, is no error of its own.
- */
-static int folders_lock(void)
+int lock_shared(void)
 {
 	int fd;
 
@@ -131,7 +128,7 @@ static int folders_lock(void)
 	return fd;
 }
 
-static void folders_unlock(int fd)
+void unlock_shared(int fd)
 {
 	if (fd >= 0)
 		close(fd);
@@ -164,18 +161,20 @@ static int make_all(const struct place *p, struct loader_error *err)
 	return ret;
 }
 
+/* Folders that instances share are made and taken away by one at a time: else the one would be gone
+ * before the other has put anything into it. */
 int place_make(const struct place *p, struct loader_error *err)
 {
-	int lock = folders_lock(), ret = make_all(p, err);
+	int lock = lock_shared(), ret = make_all(p, err);
 
-	folders_unlock(lock);
+	unlock_shared(lock);
 	return ret;
 }
 
 void place_remove(const struct place *p)
 {
 	char path[sizeof(p->base)];
-	int lock = folders_lock();
+	int lock = lock_shared();
 	char *slash;
 
 	rmdir(p->maps);
@@ -187,7 +186,7 @@ void place_remove(const struct place *p)
 	*slash = '\0'; /* root/vN: fails, rightly, while other instances are there */
 	rmdir(path);
 	rmdir(p->root);
-	folders_unlock(lock);
+	unlock_shared(lock);
 }
 
 struct lock_path {

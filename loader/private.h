@@ -69,6 +69,10 @@ enum lock_kind {
 int lock_take(const struct place *p, enum lock_kind kind, struct loader_error *err);
 /* Removes the file of a lock that the caller holds. */
 void lock_forget(const struct place *p, enum lock_kind kind);
+/* What instances share, folders and the hooks of an interface, is changed by one of them at a time:
+ * taken after LOCK_CHANGE, for a moment. Where it cannot be had one goes on without: -1. */
+int lock_shared(void);
+void unlock_shared(int fd);
 
 /* ---- pin.c: maps and programs by name ---- */
 

@@ -246,6 +246,24 @@ list_changes_nothing() {
 	one guest remove && none a0
 }
 
+# of two that want the same hook at the same moment one has it, and the other is told
+one_has_the_hook() {
+	local first second
+	one own && two own || return 1
+	for _ in {1..20}; do
+		in_ns "$tool" one "$root" guest attach a0 nic tc >"$tmp/one" 2>&1 &
+		first=$!
+		in_ns "$tool" two "$root" guest attach a0 nic tc >"$tmp/two" 2>&1 &
+		second=$!
+		wait $first $second
+		out=$(cat "$tmp/one" "$tmp/two")
+		said "attached a0 tc" && said "attach EBUSY" && ours a0 ingress || return 1
+		one guest detach a0 || two guest detach a0 || return 1
+		none a0 || return 1
+	done
+	one guest remove && two guest remove
+}
+
 refuses_other_layout() {
 	one own attach a0 nic tc || return 1
 	bpftool map update pinned "$base/maps/meta" key 0 0 0 0 value hex \
@@ -380,8 +398,8 @@ refuses_unknown_wish() {
 
 tests="refuses_bad_names makes_and_pins removes_everything leaves_other_filters
 	leaves_our_place_if_taken notices_what_went leaves_other_xdp xdp_modes adopts_after_close
-	settles_what_a_crash_left list_changes_nothing refuses_other_layout refuses_two_owners
-	refuses_without_privileges forgets_interfaces_that_go stays_in_its_namespace
+	settles_what_a_crash_left list_changes_nothing one_has_the_hook refuses_other_layout
+	refuses_two_owners refuses_without_privileges forgets_interfaces_that_go stays_in_its_namespace
 	leaves_interfaces_that_move refuses_unknown_wish"
 both="moves_over moves_over_after_a_crash"
 
