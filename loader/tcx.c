@@ -186,6 +186,14 @@ static int link_make_beside(const struct record *r, int prog_fd)
 	return ret;
 }
 
+/* A hook takes a program once, and nobody else has this one: our own link holds it there. */
+static const char *hint(int code)
+{
+	return code == -EEXIST ? ": it is there already, but its pin is not; is a second bpffs on "
+				 "top of that with the pins (/proc/mounts)?"
+			       : "";
+}
+
 int tcx_attach(const struct place *p, const struct record *hook, int prog_fd,
 	       struct loader_error *err)
 {
@@ -205,8 +213,8 @@ int tcx_attach(const struct place *p, const struct record *hook, int prog_fd,
 		close(fd);
 	if (ret < 0) {
 		if_indextoname(r.ifindex, name);
-		return error_set(err, ret, "cannot attach %s to %s (tcx): %s",
-				 object_prog_name(r.prog), name, strerror(-ret));
+		return error_set(err, ret, "cannot attach %s to %s (tcx): %s%s",
+				 object_prog_name(r.prog), name, strerror(-ret), hint(ret));
 	}
 	if (moves)
 		clsact_yield(p, &old);

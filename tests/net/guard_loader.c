@@ -10,8 +10,8 @@
  *   connect N                       N connections of the port 1, 2, ...
  *   speed N                         prints the time for N connections, and for guard_clear()
  *   folders N                       makes and takes away its folders N times
- *   full, twice, back, stranger, clean, embryos, reasons
- *                                   checks of the tables
+ *   cover                           mounts a second bpffs, for itself alone, over the one with the
+ * pins full, twice, back, stranger, clean, embryos, reasons checks of the tables
  *
  * What fails prints the name of the errno and the sentence, or the line, and ends it with 1.
  */
@@ -19,9 +19,11 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -318,6 +320,14 @@ static int folders(const char *name, const char *root, unsigned long count)
 	return ret;
 }
 
+static int cover(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=700") < 0)
+		return -errno;
+	return 0;
+}
+
 static int run_word(const char *name, const char *root, char ***word)
 {
 	struct guard_options options = {.name = name, .pin_root = root, .embryo_rate = 10};
@@ -332,6 +342,8 @@ static int run_word(const char *name, const char *root, char ***word)
 		return guard_clear(g);
 	if (!strcmp(w, "show"))
 		return show();
+	if (!strcmp(w, "cover"))
+		return cover();
 	if (!strcmp(w, "purge"))
 		return loader_purge(name, root, &err);
 	if (!strcmp(w, "remove")) {

@@ -311,6 +311,18 @@ mounts_a_bpffs() {
 	said "is a mountpoint" && none
 }
 
+# What is attached then has no record to be found by: it stays, and nothing is attached beside it.
+tells_of_hidden_pins() {
+	one open 64 attach a0 || return 1
+	one open 64 cover attach a0 && return 1
+	if [ $way = tcx ]; then
+		said "attach EEXIST" && said "guard_out" && said "second bpffs" || return 1
+	else
+		said "attach EBUSY" || return 1
+	fi
+	both && one open 64 attach a0 remove && none
+}
+
 # Instances share the folders above their own, and who goes takes away what is empty.
 comes_and_goes_beside_others() {
 	local name mounts pids=() bad=0
@@ -333,7 +345,7 @@ refuses_without_privileges() {
 tests="makes_and_pins keeps_tables adopts stays_fenced another_size_makes_new_tables
 	leaves_other_filters leaves_our_place_if_taken stands_beside_the_others outlives_its_opener
 	refuses_other_layout settles_what_a_crash_left stays_in_its_namespace mounts_a_bpffs
-	comes_and_goes_beside_others refuses_without_privileges"
+	tells_of_hidden_pins comes_and_goes_beside_others refuses_without_privileges"
 
 failed=0
 run() {
