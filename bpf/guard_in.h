@@ -26,7 +26,7 @@ static __always_inline void arrival_read(struct arrival *a, const struct segment
 
 	a->commit = READ_ONCE(slot->in_commit);
 	/* the window of our SYN-ACK was not scaled */
-	a->edge = larger(READ_ONCE(slot->in_edge), a->commit + 65535);
+	a->edge = larger(READ_ONCE(slot->in_edge), a->commit + GUARD_WINDOW_MIN);
 	a->seq =
 		offset_of(s->seq, slot->facts.irs + 1, larger(READ_ONCE(slot->in_next), a->commit));
 	a->end = a->seq + s->payload + fin;
