@@ -15,7 +15,7 @@ LLVM_STRIP ?= llvm-strip
 BPFTOOL ?= $(shell PATH=$$PATH:/usr/sbin:/sbin command -v bpftool || echo bpftool)
 PYTHON ?= /usr/bin/python3
 FUZZ_SECONDS ?= 10
-DEMO = /usr/bin/python3 tests/demo/demo.py --bin $(abspath $(OUTPUT))
+DEMO = $(PYTHON) tests/demo/demo.py --bin $(abspath $(OUTPUT))
 CRASHES ?= 1000
 
 ifeq ($(V),1)
@@ -319,9 +319,9 @@ demo: deps
 	@$(DEMO)
 demo-takeover: deps
 	@$(MAKE) -j$$(nproc) all $(OUTPUT)/tests/apps/httpd
-	@/usr/bin/python3 tests/demo/takeover.py --bin $(abspath $(OUTPUT))
+	@$(PYTHON) tests/demo/takeover.py --bin $(abspath $(OUTPUT))
 # crashes, options: half of them with each store, unless SOAK says which
-SOAK_TAKEOVER = /usr/bin/python3 tests/soak/takeover.py --bin $(abspath $(OUTPUT)) --crashes $(1) $(2) $(SOAK)
+SOAK_TAKEOVER = $(PYTHON) tests/soak/takeover.py --bin $(abspath $(OUTPUT)) --crashes $(1) $(2) $(SOAK)
 soak-takeover: deps
 	@$(MAKE) -j$$(nproc) all $(OUTPUT)/tests/apps/httpd
 	@$(if $(findstring --store,$(SOAK)),$(call SOAK_TAKEOVER,$(CRASHES),),$(strip \
