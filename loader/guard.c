@@ -89,15 +89,6 @@ static int count_slots(struct guard *g, struct loader_error *err)
 	return 0;
 }
 
-static void close_all(int *fd, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (fd[i] >= 0)
-			close(fd[i]);
-		fd[i] = -1;
-	}
-}
-
 /* Opens what is pinned. Of tables that are to have another size only the addresses are of use:
  * *ret_addrs, to be closed by the caller, else -1. -ENOENT: maps are to be made. */
 static int adopt(struct guard *g, uint32_t slots, int *ret_addrs, struct loader_error *err)
@@ -113,7 +104,7 @@ static int adopt(struct guard *g, uint32_t slots, int *ret_addrs, struct loader_
 		return ret;
 	*ret_addrs = g->map_fd[GUARD_MAP_ADDRS];
 	g->map_fd[GUARD_MAP_ADDRS] = -1;
-	close_all(g->map_fd, GUARD_MAP_COUNT);
+	pin_close_all(g->map_fd, GUARD_MAP_COUNT);
 	return -ENOENT;
 }
 
@@ -290,28 +281,18 @@ static int pin_programs(const struct guard *g, struct loader_error *err)
 	return ret;
 }
 
-static int share(int fd, size_t bytes, void **ret, struct loader_error *err)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED)
-		return error_set(err, -errno, "cannot map the memory of the guard: %s",
-				 strerror(errno));
-	*ret = p;
-	return 0;
-}
-
 static int share_all(struct guard *g, struct loader_error *err)
 {
 	void *memory = NULL;
 	int ret;
 
-	ret = share(g->map_fd[GUARD_MAP_CONF], sizeof(struct guard_conf), &memory, err);
+	ret = pin_share(g->map_fd[GUARD_MAP_CONF], sizeof(struct guard_conf), "guard_conf", &memory,
+			err);
 	if (ret < 0)
 		return ret;
 	g->conf = memory;
-	ret = share(g->map_fd[GUARD_MAP_SLOTS], sizeof(struct guard_slot) * g->slot_count, &memory,
-		    err);
+	ret = pin_share(g->map_fd[GUARD_MAP_SLOTS], sizeof(struct guard_slot) * g->slot_count,
+			"guard_slots", &memory, err);
 	if (ret == 0)
 		g->slots = memory;
 	return ret;
@@ -468,10 +449,10 @@ void guard_close(struct guard *g)
 		munmap(g->conf, sizeof(struct guard_conf));
 	if (g->slots)
 		munmap(g->slots, sizeof(struct guard_slot) * g->slot_count);
-	close_all(g->map_fd, GUARD_MAP_COUNT);
-	close_all(g->prog_fd, GUARD_PROG_COUNT);
-	close_all(&g->drain_fd, 1);
-	close_all(&g->fill_fd, 1);
+	pin_close_all(g->map_fd, GUARD_MAP_COUNT);
+	pin_close_all(g->prog_fd, GUARD_PROG_COUNT);
+	pin_close_all(&g->drain_fd, 1);
+	pin_close_all(&g->fill_fd, 1);
 	if (g->owner_fd >= 0)
 		close(g->owner_fd);
 	free(g);

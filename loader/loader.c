@@ -32,20 +32,6 @@ static int write_meta(int fd, uint32_t max_flows, struct loader_error *err)
 	return 0;
 }
 
-static int share(int fd, size_t bytes, void **ret, struct loader_error *err)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED)
-		return error_set(
-			err, -errno,
-			"cannot map the memory of assocs and paths: %s (were they made with "
-			"BPF_F_MMAPABLE?)",
-			strerror(errno));
-	*ret = p;
-	return 0;
-}
-
 /* Programs: the pinned ones for a guest, new ones for an owner or where there are none. */
 static int take_programs(struct loader *l, const struct loader_options *options, bool own,
 			 struct loader_error *err)
@@ -112,12 +98,13 @@ int loader_open(const struct loader_options *options, bool own, struct loader **
 		ret = take_programs(l, options, own, err);
 	if (ret < 0)
 		goto out;
-	ret = share(l->map_fd[LOADER_ASSOCS], sizeof(struct assoc_val) * HF_ASSOCS_MAX, &memory,
-		    err);
+	ret = pin_share(l->map_fd[LOADER_ASSOCS], sizeof(struct assoc_val) * HF_ASSOCS_MAX,
+			"assocs", &memory, err);
 	if (ret < 0)
 		goto out;
 	l->assocs = memory;
-	ret = share(l->map_fd[LOADER_PATHS], sizeof(struct path_val) * HF_PATHS_MAX, &memory, err);
+	ret = pin_share(l->map_fd[LOADER_PATHS], sizeof(struct path_val) * HF_PATHS_MAX, "paths",
+			&memory, err);
 	if (ret < 0)
 		goto out;
 	l->paths = memory;
@@ -210,12 +197,8 @@ void loader_close(struct loader *l)
 		munmap(l->assocs, sizeof(struct assoc_val) * HF_ASSOCS_MAX);
 	if (l->paths)
 		munmap(l->paths, sizeof(struct path_val) * HF_PATHS_MAX);
-	for (int i = 0; i < LOADER_MAP_COUNT; i++)
-		if (l->map_fd[i] >= 0)
-			close(l->map_fd[i]);
-	for (int i = 0; i < PROG_COUNT; i++)
-		if (l->prog_fd[i] >= 0)
-			close(l->prog_fd[i]);
+	pin_close_all(l->map_fd, LOADER_MAP_COUNT);
+	pin_close_all(l->prog_fd, PROG_COUNT);
 	if (l->owner_fd >= 0)
 		close(l->owner_fd);
 	free(l);

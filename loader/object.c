@@ -281,9 +281,7 @@ int object_load(const struct object_options *options, int map_fd[static LOADER_M
 		for (int i = 0; i < LOADER_MAP_COUNT; i++)
 			if (maps[i] >= 0 && map_fd[i] < 0)
 				close(maps[i]);
-		for (int i = 0; i < PROG_COUNT; i++)
-			if (progs[i] >= 0)
-				close(progs[i]);
+		pin_close_all(progs, PROG_COUNT);
 	}
 	error_unlisten();
 	free(opts.kernel_log_buf);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,13 +96,26 @@ static int verify_meta(const struct place *p, int fd, struct loader_error *err)
 	return pin_stale(p, err, what);
 }
 
-static void close_all(int *fd, size_t n)
+void pin_close_all(int *fd, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (fd[i] >= 0)
 			close(fd[i]);
 		fd[i] = -1;
 	}
+}
+
+int pin_share(int fd, size_t bytes, const char *what, void **ret, struct loader_error *err)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return error_set(err, -errno,
+				 "cannot map the memory of %s: %s (was it made with "
+				 "BPF_F_MMAPABLE?)",
+				 what, strerror(errno));
+	*ret = p;
+	return 0;
 }
 
 int pin_adopt_set(const struct place *p, const struct map_shape *shapes, size_t count,
@@ -134,7 +148,7 @@ int pin_adopt_set(const struct place *p, const struct map_shape *shapes, size_t 
 	memcpy(map_fd, fds, count * sizeof(*fds));
 	return 0;
 out:
-	close_all(fds, count);
+	pin_close_all(fds, count);
 	return ret;
 }
 
@@ -203,7 +217,7 @@ int pin_adopt_progs(const struct place *p, int prog_fd[static PROG_COUNT])
 	}
 	for (int i = 0; i < PROG_COUNT; i++) {
 		if (fds[i] < 0 && i != PROG_XDP_NIC) {
-			close_all(fds, ARRAY_SIZE(fds));
+			pin_close_all(fds, ARRAY_SIZE(fds));
 			return -ENOENT;
 		}
 	}

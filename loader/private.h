@@ -103,6 +103,10 @@ int pin_maps(const struct place *p, const int map_fd[static LOADER_MAP_COUNT],
 int pin_adopt_progs(const struct place *p, int prog_fd[static PROG_COUNT]);
 int pin_progs(const struct place *p, const int prog_fd[static PROG_COUNT],
 	      struct loader_error *err);
+/* Closes those of `n` descriptors that are open; -1 then. */
+void pin_close_all(int *fd, size_t n);
+/* The memory of a map that has BPF_F_MMAPABLE; the caller unmaps it. `what`: its name. */
+int pin_share(int fd, size_t bytes, const char *what, void **ret, struct loader_error *err);
 /* Unlinks every entry of a folder that it holds. */
 void pin_clear(const char *folder);
 /* Looks for pins of another version of the place's layout. -ESTALE: there are some. */
