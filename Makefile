@@ -76,7 +76,7 @@ ROWS_SRC := $(wildcard tests/bpf/*.c)
 ROWS := $(if $(ROWS_SRC),$(OUTPUT)/tests/bpf/rows) $(OUTPUT)/tests/guard/rows
 BENCH := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/*.c))
 RIVALS := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/bench/rival/*.c))
-# those that can be run: tests/net/lib.sh is not a test
+# those that can be run: tests/net/base.sh is not a test
 NET := $(sort $(shell find tests/net -maxdepth 1 -name '*.sh' -perm -u+x))
 NET_HELP := $(patsubst %.c,$(OUTPUT)/%,$(wildcard tests/net/*.c))
 

@@ -9,47 +9,14 @@
 #
 # r is a router: both access networks lead through it to the anchor's one point, 10.3.0.2 / fd03::2.
 set -u
+# shellcheck source=tests/net/base.sh
+. "$(dirname "${BASH_SOURCE[0]}")/base.sh"
 
 RUN=hf$$
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-TOP=$(cd "$HERE/../.." && pwd)
-BIN=${BIN:-$TOP/${OUTPUT:-build}}
 WORK=$(mktemp -d /tmp/holdfast-test.XXXXXX)
-FAILED=0
 NETEM=${NETEM:-}
 
 M=$RUN-m R=$RUN-r A=$RUN-a S=$RUN-s
-
-# Runs in a namespace with the host's mounts: "ip netns exec" would hide bpffs.
-in_ns() {
-	local ns=$1
-	shift
-	nsenter --net="/run/netns/$ns" -- "$@"
-}
-
-pass() { echo "PASS $1"; }
-fail() {
-	echo "FAIL $1: ${2:-}"
-	FAILED=1
-}
-skip() { echo "SKIP $1: $2"; }
-
-# wait_for SECONDS COMMAND...: until it succeeds
-wait_for() {
-	local end=$(($(date +%s%N) + $1 * 1000000000))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s%N)" -lt "$end" ] || return 1
-		read -rt 0.02 <> <(:) || :
-	done
-}
-
-# Ends a process at once; on a busy machine its locks and sockets outlive the signal for a while.
-slay() { # PID
-	kill -9 "$1"
-	wait_for 10 gone "$1" || fail slay "process $1 is still there"
-}
-gone() { ! kill -0 "$1"; }
 
 cleanup() {
 	local ns pids
@@ -79,17 +46,6 @@ link() { # ns1 dev1 ns2 dev2
 	ip -n "$1" link add "$2" type veth peer name "$4" netns "$3"
 	ip -n "$1" link set "$2" up
 	ip -n "$3" link set "$4" up
-}
-
-addr() { # ns dev address...
-	local ns=$1 dev=$2 a
-	shift 2
-	for a in "$@"; do
-		case $a in
-		*:*) ip -n "$ns" addr add "$a" dev "$dev" nodad ;;
-		*) ip -n "$ns" addr add "$a" dev "$dev" ;;
-		esac
-	done
 }
 
 topology() {
@@ -192,20 +148,6 @@ write_conf() {
 	END
 }
 
-up() { # ns
-	in_ns "$1" "$BIN/holdfast" up -v --run-dir "$WORK/$1" "$WORK/$1.conf"
-}
-
-hf() { # ns verb args...
-	local ns=$1 verb=$2
-	shift 2
-	in_ns "$ns" "$BIN/holdfast" "$verb" --run-dir "$WORK/$ns" "$@"
-}
-
-finish() {
-	exit $FAILED
-}
-
 # ---- links that die ---------------------------------------------------------
 
 # cut DEV: what crosses r by that access link vanishes without a trace; heal: no longer
@@ -252,7 +194,6 @@ content() {
 value() { hf "$1" status --json | jq -r "$2"; }
 current_if() { value "$M" '.assocs[0].paths[] | select(.use=="current") | .interface'; }
 current_local() { value "$M" '.assocs[0].paths[] | select(.use=="current") | .local'; }
-is() { [ "$("${@:2}")" = "$1" ]; }
 settled() { [ "$(value "$M" '.assocs[0].state')" = connected ] && [ "$(value "$A" '.assocs[0].state')" = connected ]; }
 validated() { value "$M" ".assocs[0].paths[] | select(.interface==\"$1\") | .validated" | grep -q true; }
 
@@ -267,4 +208,3 @@ serve() {
 	(stream "$@" >/dev/null 2>"$WORK/serve.err") &
 	disown
 }
-pause() { read -rt "$1" <> <(:) || :; } # for the length of an outage, never to wait for something

@@ -105,7 +105,9 @@ for a in ('10.9.0.10', 'fd09::10'):
         raise SystemExit('connected to a closed port')
     except ConnectionRefusedError:
         pass" && pass N1_reset_of_a_closed_port || fail N1_reset_of_a_closed_port "see above"
-pkill -9 -f "$HERE/stream.py udp-server" || :
+for pid in $(ip netns pids "$S"); do
+	grep -qa udp-server "/proc/$pid/cmdline" && slay "$pid"
+done
 wait_for 5 sh -c "! nsenter --net=/run/netns/$S ss -ulnH | grep -q :9000"
 py "
 import socket, time

@@ -148,7 +148,7 @@ read -r HERE_AT READY_AT < <(awk '/is ready/ { print t, $2; exit } /is here/ { t
 SEEN=$(awk -v a="$HERE_AT" -v b="$READY_AT" '$1 > a && $1 < b' "$WORK/seen")
 AFTER=$(awk -v b="$READY_AT" '$1 > b' "$WORK/seen" | wc -l)
 WITHHELD=$(awk -v a="$HERE_AT" -v b="$READY_AT" 'BEGIN { printf "%d", 1000 * (b - a) }')
-echo "     one of two protocols withheld its word for $WITHHELD ms: $(printf %s "$SEEN" | grep -c .) packets reached the client, $AFTER in the second after it"
+echo "     one of two protocols withheld its word for $WITHHELD ms: $(printf %s "$SEEN" | grep -c .) packets reached the client, $AFTER after it"
 if [ "$WITHHELD" -ge 280 ] && [ -z "$SEEN" ] && [ "$AFTER" -gt 100 ]; then
 	pass T3_nothing_passes_until_the_last_protocol_is_ready
 else

@@ -7,43 +7,14 @@
 #   node B n0 10.5.0.2 / fd05::2 ──┘                          10.5.0.100, fd05::100
 #   between A and B alone: k0 10.6.0.1, 10.6.0.2
 set -u
+# shellcheck source=tests/net/base.sh
+. "$(dirname "${BASH_SOURCE[0]}")/base.sh"
 
 RUN=ht$$
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-TOP=$(cd "$HERE/../.." && pwd)
-BIN=${BIN:-$TOP/${OUTPUT:-build}}
 APPS=${APPS:-$BIN/tests/apps}
 WORK=$(mktemp -d /tmp/holdfast-takeover.XXXXXX)
-FAILED=0
 VIP=10.5.0.100 VIP6=fd05::100
 C=$RUN-c X=$RUN-x A=$RUN-a B=$RUN-b
-
-# Runs in a namespace with the host's mounts: "ip netns exec" would hide bpffs.
-in_ns() {
-	local ns=$1
-	shift
-	nsenter --net="/run/netns/$ns" -- "$@"
-}
-
-pass() { echo "PASS $1"; }
-fail() {
-	echo "FAIL $1: ${2:-}"
-	FAILED=1
-}
-skip() { echo "SKIP $1: $2"; }
-finish() { exit $FAILED; }
-
-pause() { read -rt "$1" <> <(:) || :; }
-
-# wait_for SECONDS COMMAND...: until it succeeds
-wait_for() {
-	local end=$(($(date +%s%N) + $1 * 1000000000))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s%N)" -lt "$end" ] || return 1
-		pause 0.01
-	done
-}
 
 cleanup() {
 	local ns pids
@@ -64,17 +35,6 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-
-addr() { # ns dev address...
-	local ns=$1 dev=$2 a
-	shift 2
-	for a in "$@"; do
-		case $a in
-		*:*) ip -n "$ns" addr add "$a" dev "$dev" nodad ;;
-		*) ip -n "$ns" addr add "$a" dev "$dev" ;;
-		esac
-	done
-}
 
 port() { # ns dev bridge-port
 	ip -n "$X" link add "$3" type veth peer name "$2" netns "$1"
@@ -156,24 +116,8 @@ write_conf() { # ns id own other otheraddress lines
 	END
 }
 
-up() { # ns
-	in_ns "$1" "$BIN/holdfast" up -v --run-dir "$WORK/$1" "$WORK/$1.conf"
-}
-
-hf() { # ns verb args...
-	local ns=$1 verb=$2
-	shift 2
-	in_ns "$ns" "$BIN/holdfast" "$verb" --run-dir "$WORK/$ns" "$@"
-}
-
 value() { # ns jq-expression
 	hf "$1" takeover --json | jq -r "$2"
-}
-
-is() { # WANTED COMMAND...
-	local want=$1
-	shift
-	[ "$("$@")" = "$want" ]
 }
 
 state_is() { # ns STATE
@@ -195,6 +139,7 @@ serve() { # ns [address port]: the server of files of $WORK/root
 	HOLDFAST_RUN_DIR=$WORK/$ns nsenter --net="/run/netns/$ns" -- \
 		"$APPS/httpd" -n "$ns" -a "${2:-::}" -p "${3:-80}" -r "$WORK/root" >>"$WORK/$ns.httpd" 2>&1 &
 	SERVER[$ns]=$!
+	disown $! # without bash's word about its end
 }
 
 content() { # FILE BYTES

@@ -100,17 +100,16 @@ wait_for 2 is 1 value "$now" .applications
 
 # ---- overload: more connections than the configuration wants here ----
 serving=$(owner)
-in_ns "$C" python3 - "$VIP" >"$WORK/crowd" <<-'END' &
-	import socket, sys
+in_ns "$C" python3 - "$VIP" "$WORK/moved" >"$WORK/crowd" <<-'END' &
+	import os, socket, sys, time
 	s = [socket.create_connection((sys.argv[1], 80), timeout=30) for _ in range(8)]
 	print("open", flush=True)
 	for c in s:
 	    c.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
 	for c in s:
 	    assert c.recv(12) == b"HTTP/1.1 404", "no answer"
-	input_closed = False
-	import time
-	time.sleep(2.5)
+	while not os.path.exists(sys.argv[2]):
+	    time.sleep(0.01)
 	for c in s:
 	    c.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
 	    data = b""
@@ -122,6 +121,7 @@ in_ns "$C" python3 - "$VIP" >"$WORK/crowd" <<-'END' &
 END
 CROWD=$!
 wait_for 5 state_is "$(other "$serving")" serving || fail T6_overload "still at the crowded node: $(hf "$serving" takeover)"
+touch "$WORK/moved"
 wait "$CROWD" && grep -q "all answered" "$WORK/crowd" && pass T6_overload_moves_connections ||
 	fail T6_overload_moves_connections "$(cat "$WORK/crowd")"
 

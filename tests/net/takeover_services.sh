@@ -17,11 +17,7 @@ member() { # ns SERVICE [options]
 	PID[$ns.$name]=$!
 	disown $!
 }
-ended() { ! kill -0 "$1" 2>/dev/null; }
-kill_member() { # ns SERVICE: its port is free afterwards
-	kill -9 "${PID[$1.$2]}"
-	wait_for 5 ended "${PID[$1.$2]}"
-}
+kill_member() { slay "${PID[$1.$2]}"; } # ns SERVICE: its port is free afterwards
 
 topology
 if [ "${STORE:-direct}" = redis ]; then
