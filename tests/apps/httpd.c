@@ -14,11 +14,9 @@
  * client that sends requests without waiting for answers the next one is begun when it has
  * acknowledged all of the last answer.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +32,8 @@
 #include <unistd.h>
 
 #include <holdfast.h>
+
+#include "tests/apps/listener.h"
 
 #define HTTP        1u
 #define REQUEST_MAX 8192
@@ -557,28 +557,6 @@ static void accept_all(void)
 	}
 }
 
-static int open_listener(const char *address, int port)
-{
-	struct sockaddr_in sa4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct sockaddr_in6 sa6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	bool v4 = inet_pton(AF_INET, address, &sa4.sin_addr) == 1;
-	int fd, one = 1;
-
-	if (!v4 && inet_pton(AF_INET6, address, &sa6.sin6_addr) != 1) {
-		errno = EINVAL;
-		return -1;
-	}
-	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (bind(fd, v4 ? (struct sockaddr *)&sa4 : (struct sockaddr *)&sa6,
-		 v4 ? sizeof(sa4) : sizeof(sa6)))
-		return -1;
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct hf_ops ops = {
@@ -588,7 +566,7 @@ int main(int argc, char **argv)
 	};
 	const char *instance = NULL, *address = NULL, *dir = NULL;
 	struct epoll_event events[64], e = {.events = EPOLLIN};
-	int opt, port = 0, ret;
+	int opt, port = 0;
 
 	while ((opt = getopt(argc, argv, "n:s:a:p:r:")) != -1) {
 		switch (opt) {
@@ -618,13 +596,12 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	poller = epoll_create1(EPOLL_CLOEXEC);
-	listener = open_listener(address, port);
+	listener = listener_open(address, port);
 	if (root < 0 || poller < 0 || listener < 0) {
 		fprintf(stderr, "httpd: %s\n", strerror(errno));
 		return 1;
 	}
-	ret = hf_open(instance, "httpd", &ops, NULL, &hf);
-	if (ret) {
+	if (hf_open(instance, "httpd", &ops, NULL, &hf)) {
 		fprintf(stderr, "httpd: %s\n", hf_error(hf));
 		return 1;
 	}

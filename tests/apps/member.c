@@ -11,7 +11,6 @@
  * A request has REQUEST octets, its answer ANSWER: the service's name and the request's number. So
  * the offsets are all there is of a connection's state.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,6 +22,8 @@
 #include <unistd.h>
 
 #include <holdfast.h>
+
+#include "tests/apps/listener.h"
 
 #define REQUEST  8u
 #define ANSWER   32u
@@ -151,19 +152,6 @@ static void moved(void *arg, struct hf_conn *conn)
 	let_go(hf_data(conn));
 }
 
-static int open_listener(const char *address, int port)
-{
-	struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0;
-
-	if (fd < 0 || inet_pton(AF_INET6, address, &sa.sin6_addr) != 1 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ||
-	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)))
-		die(address, strerror(errno));
-	return fd;
-}
-
 static void accept_client(struct hf *hf, int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -246,7 +234,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
-	listener = open_listener(address, port);
+	listener = listener_open(address, port);
+	if (listener < 0)
+		die(address, strerror(errno));
 	if (hf_open(instance, service, &ops, NULL, &hf))
 		die("hf_open", hf_error(NULL));
 	if (hf_listen(hf, listener) || listen(listener, 16))

@@ -231,7 +231,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	if (instance && (hf_open(instance, "sink", &ops, NULL, &hf) || hf_listen(hf, listener))) {
-		fprintf(stderr, "sink: no daemon, or: %s\n", hf ? hf_error(hf) : "");
+		fprintf(stderr, "sink: %s\n", hf_error(hf));
 		return 1;
 	}
 	if (listen(listener, 64))

@@ -22,7 +22,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/sockios.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,6 +37,7 @@
 
 #include <holdfast.h>
 
+#include "tests/apps/listener.h"
 #include "tests/apps/streamd_rtp.h"
 #include "tests/apps/streamd_session.h"
 #include "tests/apps/streamd_transport.h"
@@ -639,12 +639,11 @@ static void on_restored(void *arg, const struct hf_restored *r)
 static void accept_all(void)
 {
 	for (;;) {
-		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
+		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		struct member *m;
 
 		if (fd < 0)
 			return;
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		m = member_new(fd, NEW);
 		if (!m) {
 			close(fd);
@@ -689,27 +688,6 @@ static void tick(void)
 	}
 }
 
-static int open_listener(const char *address, int port)
-{
-	struct sockaddr_in sa4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct sockaddr_in6 sa6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	bool v4 = inet_pton(AF_INET, address, &sa4.sin_addr) == 1;
-	int fd, one = 1;
-
-	if (!v4 && inet_pton(AF_INET6, address, &sa6.sin6_addr) != 1) {
-		errno = EINVAL;
-		return -1;
-	}
-	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, v4 ? (struct sockaddr *)&sa4 : (struct sockaddr *)&sa6,
-		 v4 ? sizeof(sa4) : sizeof(sa6)))
-		return -1;
-	return fd;
-}
-
 static void run(void)
 {
 	struct epoll_event events[64];
@@ -742,7 +720,7 @@ int main(int argc, char **argv)
 	};
 	const char *instance = NULL, *address = NULL;
 	struct epoll_event e = {.events = EPOLLIN};
-	int opt, port = 0, ret;
+	int opt, port = 0;
 
 	while ((opt = getopt(argc, argv, "n:f:k:w:a:p:")) != -1) {
 		if (opt == 'n')
@@ -768,14 +746,13 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	poller = epoll_create1(EPOLL_CLOEXEC);
-	listener = open_listener(address, port);
+	listener = listener_open(address, port);
 	if (poller < 0 || listener < 0) {
 		fprintf(stderr, "streamd: %s\n", strerror(errno));
 		return 1;
 	}
-	ret = hf_open(instance, "streamd", &ops, NULL, &hf);
-	if (ret) {
-		fprintf(stderr, "streamd: no daemon: %s\n", strerror(-ret));
+	if (hf_open(instance, "streamd", &ops, NULL, &hf)) {
+		fprintf(stderr, "streamd: %s\n", hf_error(hf));
 		return 1;
 	}
 	if (hf_listen(hf, listener) || listen(listener, 4096)) {
