@@ -229,7 +229,7 @@ good ptcp4 0
 # The standby has slots for a part only: 17 TCP connections, one bundle of two does not fit.
 serving_at() { # ns: so that node A, which has the slots, serves
 	[ "$(owner)" = "$1" ] && return
-	hf "$(owner)" takeover drain >/dev/null
+	drain "$(owner)"
 	wait_for 10 state_is "$1" serving
 }
 sizes() { # ns: members of each bundle

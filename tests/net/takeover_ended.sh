@@ -43,7 +43,7 @@ CLIENT=$!
 ended_at() { in_ns "$1" ss -Htn state fin-wait-1 | grep -q "$VIP"; }
 wait_for 10 ended_at "$FIRST" || fail T3_first_application_ends_it "$(in_ns "$FIRST" ss -tn) $(cat "$WORK/client")"
 ready_at() { is "0 1" value "$1" '"\(.unfinished) \(.last_takeover.ready)"'; }
-hf "$FIRST" takeover drain >/dev/null || fail T3_drain "$(hf "$FIRST" takeover)"
+drain "$FIRST" || fail T3_drain "$(hf "$FIRST" takeover)"
 wait_for 5 ready_at "$NEXT" || fail T3_next_goes_on "$(hf "$NEXT" takeover)"
 # nobody else takes it: it has to wait here, where the kernel would like to say FIN
 hf "$FIRST" down --name "$FIRST" >/dev/null
@@ -75,7 +75,7 @@ in_ns "$C" python3 - "$VIP" "$WORK/go" >"$WORK/last" 2>&1 <<-'END' &
 END
 CLIENT=$!
 wait_for 10 grep -q ended "$WORK/last" || fail T3_client_hears_the_end "$(cat "$WORK/last")"
-hf "$NEXT" takeover drain >/dev/null || fail T3_drain "$(hf "$NEXT" takeover)"
+drain "$NEXT" || fail T3_drain "$(hf "$NEXT" takeover)"
 wait_for 5 ready_at "$FIRST" || fail T3_first_goes_on "$(hf "$FIRST" takeover)"
 echo go >"$WORK/go"
 wait "$CLIENT"

@@ -142,6 +142,9 @@ serve() { # ns [address port]: the server of files of $WORK/root
 	disown $! # without bash's word about its end
 }
 
+# Gives the group away. The owner refuses until a heartbeat has said that the other node has all applications.
+drain() { wait_for 5 hf "$1" takeover drain; } # ns
+
 content() { # FILE BYTES
 	mkdir -p "$WORK/root"
 	openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv "$(printf '%032x' "$2")" -in /dev/zero 2>/dev/null |

@@ -25,7 +25,7 @@ whole() { wait "$CURL" && [ "$(sha256sum <"$WORK/$1")" = "$SUM" ]; }
 got out
 wait_for 10 progress out 10000000
 first=$(owner)
-hf "$first" takeover drain >/dev/null || fail T6_drain "$(hf "$first" takeover)"
+drain "$first" || fail T6_drain "$(hf "$first" takeover)"
 wait_for 2 state_is "$(other "$first")" serving || fail T6_drain "nobody took it"
 wait_for 10 progress out 60000000
 hf "$first" takeover take >/dev/null || fail T6_take "$(hf "$first" takeover)"
