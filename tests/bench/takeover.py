@@ -10,16 +10,17 @@ import time
 
 import takeover_rivals
 from lab import Failed, helper, median, run, wait_for
-from takeover_lab import BULK_BYTES, Group, VIP, now_ns, other
+from takeover_lab import BULK, Group, VIP, now_ns, other
 
 IDS = ["takeover_download_ms", "takeover_host_death_ms", "takeover_no_detect_ms", "restore_us_per_conn", "restore_ended_us_per_conn",
        "restore_10k_ms", "track_ns"]
 CRASHES = 12
 RATE = 20000000  # bytes a second of one download: short gaps between its segments
-BEFORE, AFTER = 0.3, 0.5  # s of download around a crash
+BEFORE = 0.3  # s of download, undisturbed, before a crash
+AFTER = 0.5   # s of download from it on. Nobody asks the nodes meanwhile, for that would take a processor
 MANY = 10000
 MANY_ROUNDS = 5
-MANY_AFTER = 2  # s
+MANY_AFTER = 2  # s in which nobody asks, as AFTER
 RESTORE_ROUNDS = 7
 TRACK_ROUNDS = 5
 
@@ -29,10 +30,7 @@ class Files(Group):
 
     def build(self):
         super().build()
-        self.root = os.path.join(self.work, "root")
-        os.makedirs(self.root)
-        with open(os.path.join(self.root, "bulk"), "wb") as f:
-            f.truncate(BULK_BYTES)
+        self.root = self.folder()
         with open(os.path.join(self.root, "small"), "w") as f:
             f.write("x" * 60 + "END\n")
         self.servers = {ns: self.files(ns) for ns in "ab"}
@@ -57,11 +55,11 @@ class Files(Group):
 def download(lab, harm):
     """harm(owner) while a download runs: ms from its beginning to the first new byte, and from the new ownership to it."""
     at = lab.settled()
-    client = lab.client("get", VIP, "80", "/bulk", stdin=subprocess.PIPE)
+    client = lab.client("get", VIP, "80", BULK, stdin=subprocess.PIPE)
     time.sleep(BEFORE)
     began = now_ns()
     harm(at)
-    time.sleep(AFTER)  # nobody who asks takes a processor meanwhile
+    time.sleep(AFTER)
     wait_for(10, "a new owner", lambda: lab.state(other(at)) in ("serving", "alone"))
     got = json.loads(client.communicate(timeout=10)[0])
     owned = lab.takeover(other(at))["last_takeover"]["began_ns"]

@@ -81,6 +81,14 @@ class Network(Lab):
     def client(self, *args, **more):
         return self.spawn("c", helper("tcp"), *args, stdout=subprocess.PIPE, **more)
 
+    def folder(self):
+        """Of files to serve: BULK."""
+        path = os.path.join(self.work, "root")
+        os.makedirs(path)
+        with open(path + BULK, "wb") as f:
+            f.truncate(BULK_BYTES)
+        return path
+
     def measure(self, *args):
         return json.loads(self.cmd("c", helper("tcp"), *args, timeout=60))
 
