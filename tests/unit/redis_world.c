@@ -507,6 +507,22 @@ uint64_t redis_node_put(struct node *n, uint64_t id, uint64_t number)
 	return ticket;
 }
 
+void redis_node_commit(struct world *w, struct node *n, uint64_t id, uint64_t number)
+{
+	uint64_t ticket = redis_node_put(n, id, number);
+
+	WAIT(w, n->committed == ticket);
+}
+
+void redis_node_commit_up_to(struct world *w, struct node *n, uint64_t count)
+{
+	uint64_t ticket = 0;
+
+	for (uint64_t id = 1; id <= count; id++)
+		ticket = redis_node_put(n, id, id);
+	WAIT(w, n->committed == ticket);
+}
+
 struct search {
 	uint64_t id, number;
 	size_t count;

@@ -104,6 +104,9 @@ uint64_t redis_world_now_ns(void);
 /* The id, and a number that is to be found again. */
 struct record redis_world_record(uint64_t id, uint64_t number);
 uint64_t redis_node_put(struct node *n, uint64_t id, uint64_t number); /* the ticket */
+/* The same, and waits until it is committed; records 1 to `count`, each with its id as number. */
+void redis_node_commit(struct world *w, struct node *n, uint64_t id, uint64_t number);
+void redis_node_commit_up_to(struct world *w, struct node *n, uint64_t count);
 size_t redis_node_count(struct node *n);
 uint64_t redis_node_number(struct node *n, uint64_t id); /* 0: no such record */
 

@@ -376,11 +376,9 @@ static void commit_latency(void **state)
 static void unreadable_records_are_dropped(void **state)
 {
 	struct world *w = *state;
-	uint64_t ticket;
 
 	redis_node_own(w, &w->a, "a", REDIS_PORT);
-	ticket = redis_node_put(&w->a, 1, 100);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit(w, &w->a, 1, 100);
 	redis_node_close(&w->a);
 	redis_server_do(&w->master,
 			"HSET holdfast:{g}:records 0000000000000002 garbage name other");

@@ -37,8 +37,7 @@ static void t7_replica_that_stands_still_holds_the_commit(void **state)
 	config.replicas = 1;
 	config.lease_ms = 1500; /* the lease needs the replica too */
 	redis_node_own_with(w, &w->a, &config);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit(w, &w->a, 1, 1);
 	assert_int_equal(redis_server_count(&w->replica), 1);
 	redis_server_signal(&w->replica, SIGSTOP);
 	ticket = redis_node_put(&w->a, 2, 2);
@@ -64,8 +63,7 @@ static void t7_full_redis_holds_the_commit(void **state)
 	uint64_t ticket, deleted;
 
 	redis_node_own(w, &w->a, "a", REDIS_PORT);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit(w, &w->a, 1, 1);
 	redis_server_do(&w->master, "CONFIG SET maxmemory 100kb");
 	ticket = redis_node_put(&w->a, 2, 2);
 	WAIT(w, !strcmp(store_status(w->a.store)->why,
@@ -102,13 +100,11 @@ static void t7_redis_comes_back_empty(void **state)
 {
 	struct world *w = *state;
 	struct store_config config = redis_world_config("a", REDIS_PORT);
-	uint64_t ticket = 0;
+	uint64_t ticket;
 
 	config.lease_ms = 1500;
 	redis_node_own_with(w, &w->a, &config);
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit_up_to(w, &w->a, 1000);
 	redis_server_kill(&w->master);
 	ticket = redis_node_put(&w->a, 1001, 1);
 	HOLDS(w, 100, w->a.committed < ticket);
@@ -128,13 +124,10 @@ static void t7_redis_comes_back_empty(void **state)
 static void t7_redis_comes_back_empty_and_late(void **state)
 {
 	struct world *w = *state;
-	uint64_t ticket = 0;
 
 	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit_up_to(w, &w->a, 1000);
 	w->b.wants = true;
 	redis_server_kill(&w->master);
 	WAIT(w, w->a.status.state == STORE_AWAY && w->b.status.state == STORE_AWAY);
@@ -147,19 +140,24 @@ static void t7_redis_comes_back_empty_and_late(void **state)
 	assert_true(store_status(w->a.store)->resyncs >= 1);
 }
 
+/* a owns, and its first record is committed. */
+static struct proxy *own_behind_proxy(struct world *w)
+{
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+
+	redis_node_own(w, &w->a, "a", A_PROXY);
+	redis_node_commit(w, &w->a, 1, 1);
+	return p;
+}
+
 /* It has put what never came to Redis, lost its lease, and owns again: nobody may be told of that
  * record before Redis has it, for the next owner would know nothing of it. */
 static void t7_owner_again_is_held_when_redis_has_its_records(void **state)
 {
 	struct world *w = *state;
-	struct store_config config = redis_world_config("a", A_PROXY);
-	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
-	uint64_t ticket;
+	struct proxy *p = own_behind_proxy(w);
 
-	redis_node_own_with(w, &w->a, &config);
 	WAIT(w, w->a.status.held);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
 	redis_proxy_free(p);
 	redis_node_put(&w->a, 1, 2);
 	WAIT(w, w->a.status.state != STORE_OWNER);
@@ -182,13 +180,8 @@ static void t7_owner_again_is_held_when_redis_has_its_records(void **state)
 static void t7_owner_again_brings_what_redis_lacks(void **state)
 {
 	struct world *w = *state;
-	struct store_config config = redis_world_config("a", A_PROXY);
-	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
-	uint64_t ticket;
+	struct proxy *p = own_behind_proxy(w);
 
-	redis_node_own_with(w, &w->a, &config);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
 	redis_proxy_free(p);
 	redis_node_put(&w->a, 1, 2);
 	redis_node_put(&w->a, 2, 3);
@@ -214,13 +207,11 @@ static void t7_nothing_is_committed_before_redis_is_filled_again(void **state)
 	struct world *w = *state;
 	struct store_config config = redis_world_config("a", A_PROXY);
 	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
-	uint64_t ticket = 0;
+	uint64_t ticket;
 
 	config.lease_ms = 2000;
 	redis_node_own_with(w, &w->a, &config);
-	for (uint64_t id = 1; id <= 10000; id++) /* more than goes into one batch */
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit_up_to(w, &w->a, 10000); /* more than goes into one batch */
 	redis_proxy_free(p);
 	redis_server_kill(&w->master);
 	ticket = redis_node_put(&w->a, 10001, 1);
@@ -238,19 +229,13 @@ static void t7_nothing_is_committed_before_redis_is_filled_again(void **state)
 static void t7_last_owner_goes_before_a_redis_that_lost_its_end(void **state)
 {
 	struct world *w = *state;
-	struct store_config config = redis_world_config("a", A_PROXY);
-	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	struct proxy *p = own_behind_proxy(w);
 	redisReply *owner;
-	uint64_t ticket;
 
-	redis_node_own_with(w, &w->a, &config);
 	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	w->b.wants = true;
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
 	owner = redis_server_ask(&w->master, "GET holdfast:{g}:owner");
-	ticket = redis_node_put(&w->a, 1, 2);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit(w, &w->a, 1, 2);
 	redis_proxy_free(p);
 	redis_server_kill(&w->master);
 	WAIT(w, w->a.status.state == STORE_AWAY && w->b.status.state == STORE_AWAY);
@@ -273,17 +258,11 @@ static void t7_last_owner_goes_before_a_redis_that_lost_its_end(void **state)
 static void t7_owner_of_before_is_not_the_last_one(void **state)
 {
 	struct world *w = *state;
-	struct store_config config = redis_world_config("a", A_PROXY);
-	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
-	uint64_t ticket;
+	struct proxy *p = own_behind_proxy(w);
 
-	redis_node_own_with(w, &w->a, &config);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
 	redis_proxy_free(p); /* from here on it knows nothing */
 	redis_node_own(w, &w->b, "b", REDIS_PORT);
-	ticket = redis_node_put(&w->b, 1, 2);
-	WAIT(w, w->b.committed == ticket);
+	redis_node_commit(w, &w->b, 1, 2);
 	redis_server_kill(&w->master);
 	WAIT(w, w->b.status.state == STORE_AWAY);
 	redis_server_start(&w->master, REDIS_PORT, REDIS_PLAIN);
@@ -299,13 +278,10 @@ static void t7_redis_comes_back_with_its_journal(void **state)
 {
 	struct world *w = *state;
 	struct store_config config = redis_world_config("a", REDIS_PORT);
-	uint64_t ticket = 0;
 
 	config.lease_ms = 1500;
 	redis_node_own_with(w, &w->a, &config);
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit_up_to(w, &w->a, 1000);
 	redis_server_kill(&w->master);
 	redis_server_start(&w->master, REDIS_PORT, REDIS_JOURNAL);
 	assert_int_equal(redis_server_count(&w->master), 1000);
@@ -325,14 +301,12 @@ static void t7_redis_comes_back_with_its_journal(void **state)
 static void t7_somebody_deletes_behind_its_back(void **state)
 {
 	struct world *w = *state;
-	uint64_t ticket = 0;
+	uint64_t ticket;
 
 	redis_node_own(w, &w->a, "a", REDIS_PORT);
 	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	w->b.wants = true;
-	for (uint64_t id = 1; id <= 1000; id++)
-		ticket = redis_node_put(&w->a, id, id);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit_up_to(w, &w->a, 1000);
 	redis_server_do(&w->master, "DEL holdfast:{g}:records");
 	WAIT(w, store_status(w->a.store)->resyncs == 1 && redis_server_count(&w->master) == 1000);
 	redis_server_do(&w->master, "FLUSHALL");
@@ -362,8 +336,7 @@ static void t7_replica_takes_over(void **state)
 	config.replicas = 1;
 	config.lease_ms = 1500;
 	redis_node_own_with(w, &w->a, &config);
-	ticket = redis_node_put(&w->a, 1, 1);
-	WAIT(w, w->a.committed == ticket);
+	redis_node_commit(w, &w->a, 1, 1);
 	/* the former master becomes a replica: it may still be asked, and says no */
 	redis_server_do(&w->replica, "REPLICAOF NO ONE");
 	redis_server_do(&w->master, "REPLICAOF 127.0.0.1 7002");
