@@ -167,6 +167,8 @@ int conf_read(const char *file, const char *name, const char *run_dir, struct co
 	      struct conf_error *err);
 void conf_free(struct conf *c); /* wipes the keys; NULL is allowed */
 
+/* A name of a node, group, association: 1 to HF_NAME_LEN - 1 letters, digits, "-", "_" or ".". */
+bool conf_name_ok(const char *s);
 /* "NAME" or a path: the path of the configuration file, into buf. */
 void conf_file_of(const char *arg, char *buf, size_t len);
 

@@ -25,7 +25,6 @@ struct point_list {
 int conf_fail(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 bool conf_copy(char *dst, size_t len, const char *src);
-bool conf_name_ok(const char *s);
 bool conf_number(const char *s, unsigned long min, unsigned long max, unsigned long *ret);
 bool conf_duration(const char *s, uint32_t *ret_ms);
 bool conf_endpoint(const char *s, struct hf_addr *addr, uint16_t *port);

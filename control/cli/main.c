@@ -78,12 +78,18 @@ static const struct cli_verb *find(const char *name)
 static void fail(const struct cli *c, const char *fmt, va_list ap)
 {
 	char text[1024];
+	json_t *error;
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	if (c->json)
-		cli_print_json(json_pack("{s:s}", "error", text));
-	else
+	if (!c->json) {
 		fprintf(stderr, "holdfast %s: %s\n", c->verb, text);
+		return;
+	}
+	error = json_string(text);
+	for (char *p = text; !error && *p; p++) /* an argument that is no UTF-8 */
+		if (*p & 0x80)
+			*p = '?';
+	cli_print_json(json_pack("{s:o}", "error", error ? error : json_string(text)));
 }
 
 int cli_fail(const struct cli *c, const char *fmt, ...)

@@ -6,6 +6,7 @@
 
 #include <holdfast/guard.h>
 #include "control/cli/cli.h"
+#include "control/conf.h"
 
 static const char *const actions[] = {"status", "connections", "drain", "take", "alone"};
 
@@ -122,6 +123,25 @@ static void print_connections(json_t *list)
 	table_print(t);
 }
 
+static int print(const struct cli *c, const char *action, json_t *j)
+{
+	if (c->json)
+		return cli_print_json(json_incref(j));
+	if (!strcmp(action, "status"))
+		cli_print_server(j);
+	else if (!strcmp(action, "connections"))
+		print_connections(json_object_get(j, "connections"));
+	else if (!strcmp(action, "drain"))
+		puts("handed over: the other node serves from now on");
+	else if (!strcmp(action, "alone"))
+		puts("this node serves alone");
+	else
+		puts(json_is_true(json_object_get(j, "owner"))
+			     ? "this node owns the group already"
+			     : "asked: this node serves as soon as the other lets go");
+	return 0;
+}
+
 int cli_takeover(struct cli *c, int argc, char **argv)
 {
 	static const struct option longs[] = {{"to", required_argument, NULL, 't'}, {0}};
@@ -155,26 +175,20 @@ int cli_takeover(struct cli *c, int argc, char **argv)
 		c->name = argv[first];
 	if (to && strcmp(action, "drain"))
 		return cli_misuse(c, "--to belongs to 'drain'");
+	if (to && !conf_name_ok(to))
+		return cli_misuse(
+			c, "'%s' is no node's name: 1 to %d letters, digits, '-', '_' or '.'", to,
+			HF_NAME_LEN - 1);
 	request = json_pack("{s:s}", "cmd", action);
 	if (to)
 		json_object_set_new(request, "to", json_string(to));
 	j = cli_request(c, request);
 	if (!j)
 		return 1;
-	if (c->json)
-		return cli_print_json(j);
-	if (!strcmp(action, "status") && str(j, "node"))
-		cli_print_server(j);
-	else if (!strcmp(action, "status"))
-		cli_fail(c, "'%s' is no server; 'holdfast status' shows it", str(j, "name"));
-	else if (!strcmp(action, "connections"))
-		print_connections(json_object_get(j, "connections"));
+	if (!strcmp(action, "status") && !str(j, "node"))
+		ret = cli_fail(c, "'%s' is no server; 'holdfast status' shows it", str(j, "name"));
 	else
-		puts(!strcmp(action, "drain") ? "handed over: the other node serves from now on"
-		     : !strcmp(action, "take")
-			     ? "asked: this node serves as soon as the other lets go"
-			     : "this node serves alone");
-	ret = !strcmp(action, "status") && !str(j, "node");
+		ret = print(c, action, j);
 	json_decref(j);
 	return ret;
 }

@@ -172,21 +172,23 @@ static bool configured(const struct conf_takeover *t, const char *node)
 
 int node_hand(struct node *n, const char *to)
 {
+	const struct conf_takeover *t = &n->conf->takeover;
 	uint64_t here = apps_services(n->apps);
 	const char *able;
-	const struct conf_takeover *t = &n->conf->takeover;
 	uint32_t cursor = 0;
 	struct conn *c;
 	int ret = -ENOTCONN;
 
 	if (!n->owner)
 		return -EPERM;
+	if (to && !strcmp(to, n->conf->id))
+		return -EINVAL;
 	if (to && !t->redis && !configured(t, to))
 		return -ENOENT;
 	able = store_able(n->store, to, here, ~0ull);
 	if (able)
 		to = able;
-	else if (here && n->status.synced)
+	else if (here && store_able(n->store, to, 0, 0))
 		return -ENOPKG; /* clients would wait there */
 	/* what the next owner is to know is complete, and as new as can be */
 	__atomic_store_n(&n->fence->closed_until_ns, node_now_ns() + CLOSED_NS, __ATOMIC_RELEASE);
@@ -210,16 +212,14 @@ static void on_asked(void *arg, const char *to)
 	int ret = node_hand(arg, to);
 
 	if (ret)
-		log_warning("node %s asks to serve, but cannot now: %s", to, strerror(-ret));
+		log_warning("node %s asks to serve, but cannot now: %s", to, node_explain(ret, to));
 }
 
 void node_fail_over(struct node *n, uint64_t services, const char *why)
 {
-	const char *able = store_able(n->store, NULL, apps_services(n->apps), services);
-	char to[HF_NAME_LEN];
+	const char *to = store_able(n->store, NULL, apps_services(n->apps), services);
 
-	snprintf(to, sizeof(to), "%s", able ? able : "");
-	if (able && !node_hand(n, to)) {
+	if (to && !node_hand(n, to)) {
 		log_info("the group goes to node %s: %s", to, why);
 	} else if (!n->stranded) {
 		n->stranded = true;

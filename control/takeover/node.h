@@ -110,9 +110,9 @@ void node_fail_over(struct node *n, uint64_t services, const char *why);
  * node has, the group goes there. */
 void node_applications(struct node *n);
 
-/* Gives the group to that node (NULL: any that can), in order. 0, -EPERM (not the owner),
- * -ENOENT (there is none of that name), -ENOTCONN, -EAGAIN (it is not synced), -ENOPKG (it lacks an
- * application that is here). */
+/* Gives the group to that node (NULL: any that can), in order. 0, -EPERM (not the owner), -EINVAL
+ * (it is this node), -ENOENT (there is none of that name), -ENOTCONN, -EAGAIN (it is not synced),
+ * -ENOPKG (it lacks an application that is here). */
 int node_hand(struct node *n, const char *to);
 /* Tells the network where the addresses are: at once, and from then on ever less often. */
 void node_announce(struct node *n);

@@ -7,46 +7,72 @@
 
 #include "control/takeover/node.h"
 
-static const char *explain(int error)
+const char *node_explain(int error, const char *to)
 {
 	switch (-error) {
 	case EPERM:
 		return "this node does not own the group: ask the one that does";
+	case EINVAL:
+		return "the group can be given to another node only";
+	case ENOENT:
+		return "no [node NAME] of the configuration has that name";
 	case ENOTCONN:
-		return "no other node is there to take the group";
+		return to ? "no node of that name is there to take the group"
+			  : "no other node is there to take the group";
 	case EAGAIN:
 		return "the other node has not got every record yet: try again when 'holdfast "
 		       "takeover' says that it is synced";
 	case ENOPKG:
 		return "the other node lacks an application that is here: start it there first";
-	case ENOTSUP:
-		return "the store decides who owns the group; 'alone' is for store = direct";
-	case ENOENT:
-		return "no [node NAME] of the configuration has that name";
 	default:
 		return strerror(-error);
 	}
 }
 
-static void answer(struct ctl_client *c, int error)
+static void done(struct ctl_client *c)
 {
-	if (error)
-		ctl_refuse(c, explain(error));
+	ctl_answer(c, json_pack("{s:b}", "ok", 1));
+}
+
+static void drain(struct node *n, struct ctl_client *c, json_t *wish)
+{
+	const char *to = json_string_value(wish);
+	int ret = wish && !to ? -EINVAL : node_hand(n, to);
+
+	if (ret)
+		ctl_refuse(c, node_explain(ret, to));
 	else
-		ctl_answer(c, json_pack("{s:b}", "ok", 1));
+		done(c);
 }
 
 static void take(struct node *n, struct ctl_client *c)
 {
-	if (n->owner || apps_services(n->apps))
-		answer(c, n->owner ? 0 : store_ask(n->store));
-	else
+	if (n->status.state == STORE_OWNER)
+		ctl_answer(c, json_pack("{s:b,s:b}", "ok", 1, "owner", 1));
+	else if (!apps_services(n->apps))
 		ctl_refuse(c, "this node has no application that could serve: start it first");
+	else if (store_ask(n->store))
+		ctl_refuse(c, "no node that owns the group is there to be asked; 'holdfast "
+			      "takeover' shows the state");
+	else
+		done(c);
+}
+
+static void alone(struct node *n, struct ctl_client *c)
+{
+	int ret = store_alone(n->store);
+
+	if (ret == -ENOTSUP)
+		ctl_refuse(c,
+			   "the store decides who owns the group; 'alone' is for store = direct");
+	else if (ret)
+		ctl_refuse(c, strerror(-ret));
+	else
+		done(c);
 }
 
 void node_command(void *arg, struct ctl_client *c, const char *cmd, json_t *request)
 {
-	const char *to = json_string_value(json_object_get(request, "to"));
 	struct node *n = arg;
 	json_t *j;
 
@@ -59,13 +85,13 @@ void node_command(void *arg, struct ctl_client *c, const char *cmd, json_t *requ
 		json_object_set_new(j, "ok", json_true());
 		ctl_answer(c, j);
 	} else if (!strcmp(cmd, "drain")) {
-		answer(c, node_hand(n, to));
+		drain(n, c, json_object_get(request, "to"));
 	} else if (!strcmp(cmd, "take")) {
 		take(n, c);
 	} else if (!strcmp(cmd, "alone")) {
-		answer(c, store_alone(n->store));
+		alone(n, c);
 	} else if (!strcmp(cmd, "down")) {
-		ctl_answer(c, json_pack("{s:b}", "ok", 1));
+		done(c);
 		node_stop(n);
 	} else {
 		ctl_refuse(c,

@@ -6,5 +6,7 @@
 #include "control/ctl.h"
 
 ctl_request_fn node_command; /* arg: struct node */
+/* Why node_hand() did not give the group to `to`, in words. */
+const char *node_explain(int error, const char *to);
 
 #endif

@@ -122,8 +122,9 @@ int store_hand(struct store *s, const char *to); /* Redis: NULL is any that is t
 /* What this node's applications could serve, a bit for each service (apps_services()): the other
  * nodes are told, now and again. In any state. */
 void store_offer(struct store *s, uint64_t services);
-/* Owner: a node that could take over now, and offers all of `keep` and something of `gain`: `to`,
- * or any where that is NULL. NULL: there is none. Valid until the loop goes on. */
+/* Owner: a node that could take over now, and offers all of `keep` and something of `gain` (0: that
+ * does not matter): `to`, or any where that is NULL. NULL: there is none. Valid until the loop goes
+ * on. */
 const char *store_able(const struct store *s, const char *to, uint64_t keep, uint64_t gain);
 /* Standby: asks the owner to hand over. */
 int store_ask(struct store *s);

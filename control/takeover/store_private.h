@@ -79,7 +79,7 @@ __attribute__((format(printf, 2, 3))) void store_why(struct store *s, const char
 
 static inline bool store_offers(uint64_t offer, uint64_t keep, uint64_t gain)
 {
-	return offer & gain && !(keep & ~offer);
+	return (!gain || offer & gain) && !(keep & ~offer);
 }
 
 static inline uint64_t store_now_ns(void)

@@ -71,7 +71,7 @@ void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, 
 /* The name of a node that wrote within `age_ns`, NULL if none did; `name` NULL: of any. */
 const char *redis_nodes_present(const struct redis_nodes *n, const char *name, uint64_t now_ns,
 				uint64_t age_ns);
-/* The same of one that offers all of `keep` and something of `gain`. */
+/* The same of one that offers all of `keep` and something of `gain` (0: that does not matter). */
 const char *redis_nodes_able(const struct redis_nodes *n, const char *name, uint64_t keep,
 			     uint64_t gain, uint64_t now_ns, uint64_t age_ns);
 

@@ -5,7 +5,11 @@
 . "$(dirname "$0")/takeover_lib.sh"
 
 topology
-write_confs "give-away-connections = 5"
+if [ "${STORE:-direct}" = redis ]; then
+	start_redis && write_redis_confs "give-away-connections = 5"
+else
+	write_confs "give-away-connections = 5"
+fi
 content big 300000000
 SUM=$(sha256sum <"$WORK/root/big")
 { up "$A" && up "$B"; } >/dev/null || { fail T6_nodes_start "$(cat "$WORK"/*/*.log)" && finish; }
@@ -45,7 +49,30 @@ refused T6_unknown_action "'fly' is none of status" hf "$first" takeover fly now
 refused T6_unknown_action_or_daemon "nor the name of a daemon" hf "$first" takeover fly
 refused T6_one_name "one NAME at most" hf "$first" takeover drain x y
 refused T6_unknown_daemon "no daemon named 'x' runs here" hf "$first" takeover status x
-refused T6_drain_to_unknown "no [node NAME]" hf "$first" takeover drain --to x
+unknown="no [node NAME]"
+[ "${STORE:-direct}" = redis ] && unknown="no node of that name is there"
+refused T6_drain_to_unknown "$unknown" hf "$first" takeover drain --to x
+refused T6_drain_to_itself "to another node only" hf "$first" takeover drain --to "$(value "$first" .node)"
+for odd in "" $'\xff' "$(printf 'x%.0s' {1..32})"; do
+	refused T6_drain_to_no_name "is no node's name" hf "$first" takeover drain --to "$odd"
+	hf "$first" takeover --json drain --to "$odd" | jq -e '.error | test("is no node")' >"$WORK/said" &&
+		pass T6_drain_to_no_name_json || fail T6_drain_to_no_name_json "$(cat "$WORK/said")"
+done
+for odd in 5 null '["b"]'; do # who speaks to the daemon without our program
+	in_ns "$first" python3 - "$WORK/$first/$first.sock" "$odd" >"$WORK/said" <<-'END'
+		import socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		s.connect(sys.argv[1])
+		s.sendall(b'{"cmd": "drain", "to": %s}\n' % sys.argv[2].encode())
+		print(s.makefile().readline())
+	END
+	jq -e '.ok == false and (.error | test("another node only"))' <"$WORK/said" >/dev/null &&
+		pass T6_drain_to_no_text || fail T6_drain_to_no_text "$(cat "$WORK/said")"
+done
+is true value "$first" '.handed == 1 and .owner == .node' && pass T6_refused_changes_nothing ||
+	fail T6_refused_changes_nothing "$(hf "$first" takeover)"
+is "this node owns the group already" hf "$first" takeover take && pass T6_take_at_the_owner ||
+	fail T6_take_at_the_owner "$(hf "$first" takeover)"
 refused T6_no_privilege "root may use it" in_ns "$first" setpriv --reuid 65534 --regid 65534 --clear-groups \
 	"$BIN/holdfast" takeover --run-dir "$WORK/$first"
 refused T6_to_belongs_to_drain "--to belongs to 'drain'" hf "$first" takeover take --to x
@@ -135,4 +162,16 @@ whole out && pass T6_down_under_a_download || fail T6_down_under_a_download "$(c
 ip -n "$last" addr show n0 | grep -q "$VIP" && fail T6_down_leaves_nothing "the address is still there" || pass T6_down_leaves_nothing
 is alone value "$(owner)" .state && pass T6_the_last_node_serves_alone || fail T6_the_last_node_serves_alone "$(hf "$(owner)" takeover)"
 [ "$(resets)" = 0 ] && pass T3_client_sees_no_reset || fail T3_client_sees_no_reset "$(in_ns "$C" nstat -as)"
+
+# ---- nobody owns the group, nobody can be asked ----
+left=$(owner)
+if [ "${STORE:-direct}" = redis ]; then
+	in_ns "$X" redis-cli -h 10.5.0.50 shutdown nosave >/dev/null 2>&1
+else
+	up "$last" >/dev/null
+	wait_for 5 state_is "$left" serving || fail T6_node_comes_back "$(hf "$left" takeover)"
+	kill -9 "$(value "$last" .pid)"
+fi
+wait_for 5 state_is "$left" lost || fail T6_nobody_owns "$(hf "$left" takeover)"
+refused T6_take_from_nobody "no node that owns the group is there" hf "$left" takeover take
 finish

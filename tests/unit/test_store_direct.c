@@ -61,6 +61,8 @@ static void t6_who_could_serve(void **state)
 	direct_begin(w, 2);
 	owner = w->node[0].store;
 	assert_null(store_able(owner, NULL, 0, ~0ull)); /* it has no application */
+	assert_string_equal(store_able(owner, "b", 0, 0), "b");
+	assert_null(store_able(owner, NULL, 1, 0));
 	store_offer(w->node[1].store, 6);
 	WAIT(w, store_able(owner, NULL, 2, 4));
 	assert_string_equal(store_able(owner, "b", 0, ~0ull), "b");

@@ -115,6 +115,8 @@ static void nodes_are_there_while_they_write(void **state)
 	assert_string_equal(redis_nodes_present(&n, NULL, 13 * SEC, SEC), "b");
 	assert_null(redis_nodes_present(&n, "c", 12 * SEC, SEC));
 	assert_null(redis_nodes_able(&n, NULL, 0, ~0ull, 13 * SEC, SEC)); /* it offers nothing */
+	assert_string_equal(redis_nodes_able(&n, NULL, 0, 0, 13 * SEC, SEC), "b");
+	assert_null(redis_nodes_able(&n, NULL, 1, 0, 13 * SEC, SEC));
 	redis_nodes_saw(&n, "b", "3 6", 12 * SEC);
 	assert_string_equal(redis_nodes_able(&n, NULL, 2, 4, 13 * SEC, SEC), "b");
 	assert_string_equal(redis_nodes_able(&n, "b", 0, ~0ull, 13 * SEC, SEC), "b");
