@@ -142,6 +142,9 @@ void serve_push(struct node *n, const struct conn *c);
 uint32_t serve_tsval(const struct guard_slot *s);
 /* ms that a connection's timestamps may be ahead of its record's, while the store takes records. */
 uint32_t serve_lag_ms(const struct node *n);
+/* Nobody answers for it any more: nothing of its socket may reach the peer, until an application of
+ * its service takes it up. */
+void serve_freeze(struct node *n, struct conn *c);
 /* The slot of a connection that is over goes back; its record too. */
 void serve_finish(struct node *n, struct conn *c);
 /* Takes all that is guarded out of the data plane and tells the applications. */

@@ -612,8 +612,7 @@ static int on_end(void *arg, struct app *a, uint32_t conn, struct app_why *why)
 	return -EINPROGRESS;
 }
 
-/* Nothing of a socket that nobody answers for may reach its peer. */
-static void freeze(struct node *n, struct conn *c)
+void serve_freeze(struct node *n, struct conn *c)
 {
 	if (c->slot != CONN_NO_SLOT)
 		n->slots[c->slot].mode = GUARD_FROZEN;
@@ -624,6 +623,21 @@ static void freeze(struct node *n, struct conn *c)
 	conn_close(c);
 }
 
+/* The application has it no more. True: it did not end it, and nobody answers for it now. */
+static bool let_go(struct node *n, struct conn *c)
+{
+	c->app = NULL;
+	if (c->slot == CONN_NO_SLOT && (c->record.proto == IPPROTO_TCP || c->end_said)) {
+		serve_finish(n, c);
+	} else if (!c->end_said) {
+		serve_freeze(n, c);
+		return true;
+	} else if (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED) {
+		wind_up(n, c);
+	}
+	return false;
+}
+
 static void on_forget(void *arg, struct app *a, uint32_t conn)
 {
 	struct node *n = arg;
@@ -632,15 +646,12 @@ static void on_forget(void *arg, struct app *a, uint32_t conn)
 	(void)a;
 	if (!c)
 		return;
-	c->app = NULL;
-	if (c->state == CONN_UNREADY && c->record.bundle && !c->end_said)
+	if (c->state == CONN_UNREADY && c->record.bundle && !c->end_said) {
+		c->app = NULL;
 		takeover_refused(n, c);
-	else if (c->slot == CONN_NO_SLOT && (c->record.proto == IPPROTO_TCP || c->end_said))
-		serve_finish(n, c);
-	else if (!c->end_said)
-		freeze(n, c);
-	else if (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED)
-		wind_up(n, c);
+	} else {
+		let_go(n, c);
+	}
 }
 
 static void on_gone(void *arg, struct app *a, const char *why)
@@ -649,23 +660,8 @@ static void on_gone(void *arg, struct app *a, const char *why)
 	uint32_t cursor = 0, live = 0;
 	struct conn *c;
 
-	while ((c = conns_next(n->conns, &cursor))) {
-		if (c->app != a)
-			continue;
-		c->app = NULL;
-		if (c->slot == CONN_NO_SLOT && c->record.proto == IPPROTO_TCP) {
-			conns_remove(n->conns, c);
-			continue;
-		}
-		if (c->end_said) {
-			if (c->slot != CONN_NO_SLOT &&
-			    (n->slots[c->slot].ended & GUARD_ENDED_OUT_ACKED))
-				wind_up(n, c);
-			continue;
-		}
-		freeze(n, c);
-		live++;
-	}
+	while ((c = conns_next(n->conns, &cursor)))
+		live += c->app == a && let_go(n, c);
 	node_probe_soon(n);
 	if (!n->owner || n->stopping)
 		return;

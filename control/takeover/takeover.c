@@ -550,12 +550,7 @@ static void take_back(struct node *n, const struct group *g)
 			app_moved(c->app, c->number);
 		c->app = NULL;
 		c->end_said = c->answer_end = false;
-		if (c->slot != CONN_NO_SLOT)
-			n->slots[c->slot].mode = GUARD_FROZEN;
-		conn_close(c);
-		c->state = CONN_ORPHAN;
-		c->due_ms = 0;
-		n->unfinished--;
+		serve_freeze(n, c);
 	}
 }
 

@@ -95,6 +95,25 @@ grep -q "^5 -95 .*set TCP_FASTOPEN to 0" "$WORK/tfo" && grep -q "^0 0" "$WORK/tf
 	fail T7_no_early_data "$(cat "$WORK/tfo")"
 wait_for 2 is 1 value "$first" .applications
 
+# a datagram socket that its application ended and never forgot
+in_ns "$first" env HOLDFAST_RUN_DIR="$WORK/$first" python3 - "$BIN" "$first" "$VIP" >"$WORK/udp" 2>&1 <<-'END'
+	import ctypes, socket, sys
+	lib = ctypes.CDLL(sys.argv[1] + "/libholdfast.so")
+	none = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: None)
+	ops = (ctypes.c_void_p * 5)(ctypes.cast(none, ctypes.c_void_p), None, ctypes.cast(none, ctypes.c_void_p), None, None)
+	hf, conn = ctypes.c_void_p(), ctypes.c_void_p()
+	print("open", lib.hf_open(sys.argv[2].encode(), b"udp", ops, None, ctypes.byref(hf)))
+	s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+	s.bind((sys.argv[3], 8200))
+	print("datagram", lib.hf_datagram(hf, s.fileno(), None, 0, ctypes.byref(conn)))
+	print("end", lib.hf_end(conn))
+END
+grep -q "^datagram 0" "$WORK/udp" && grep -q "^end 0" "$WORK/udp" || fail T5_datagram_ends "$(cat "$WORK/udp")"
+wait_for 2 is 1 value "$first" .applications
+left_of_udp() { hf "$first" takeover connections --json | jq '[.connections[] | select(.service == "udp")] | length'; }
+wait_for 5 is 0 left_of_udp && pass T5_ended_datagram_goes_with_its_application ||
+	fail T5_ended_datagram_goes_with_its_application "$(hf "$first" takeover connections)"
+
 # ---- an application dies that serves nobody: the next clients find another ----
 fetch() { is "$SUM" eval "in_ns $C curl -sS --max-time 20 http://$VIP/big | sha256sum"; }
 log_of() { cat "$WORK/$1/$1.log"; }
