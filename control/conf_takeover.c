@@ -198,6 +198,50 @@ static bool fail(struct conf_error *err, const char *fmt, ...)
 	return false;
 }
 
+static uint16_t port_of(const struct conf *c, const struct conf_node *n)
+{
+	return n->port ? n->port : c->port;
+}
+
+static bool check_node(const struct conf *c, size_t index, struct conf_error *err)
+{
+	const struct conf_takeover *t = &c->takeover;
+	const struct conf_node *n = &t->nodes[index];
+
+	if (addr_is_zero(&n->addr))
+		return fail(err, "section [node %s] names no 'address'", n->node);
+	if (!strcmp(n->node, c->id))
+		return fail(err, "section [node %s] names this node itself", c->id);
+	for (size_t a = 0; a < t->address_count; a++)
+		if (addr_equal(&n->addr, &t->addresses[a].addr))
+			return fail(err,
+				    "the address of node '%s' is one that moves: nodes need "
+				    "addresses of their own",
+				    n->node);
+	for (size_t p = 0; p < c->point_count; p++)
+		if (addr_equal(&n->addr, &c->points[p]) && port_of(c, n) == c->port)
+			return fail(err, "the address of node '%s' is a point of this node",
+				    n->node);
+	for (size_t i = 0; i < index; i++)
+		if (addr_equal(&n->addr, &t->nodes[i].addr) &&
+		    port_of(c, n) == port_of(c, &t->nodes[i]))
+			return fail(err, "nodes '%s' and '%s' have the same address",
+				    t->nodes[i].node, n->node);
+	return true;
+}
+
+/* What is set that another store would not heed; NULL: nothing. */
+static const char *redis_key(const struct conf_takeover *t)
+{
+	if (*t->redis_host)
+		return "redis";
+	if (*t->redis_user)
+		return "redis-user";
+	if (*t->redis_password_file)
+		return "redis-password-file";
+	return t->replicas ? "replicas" : NULL;
+}
+
 static bool check_store(const struct conf *c, struct conf_error *err)
 {
 	const struct conf_takeover *t = &c->takeover;
@@ -210,8 +254,8 @@ static bool check_store(const struct conf *c, struct conf_error *err)
 					 "nodes find each other there");
 		return true;
 	}
-	if (*t->redis_host)
-		return fail(err, "'redis' needs 'store = redis' in [takeover]");
+	if (redis_key(t))
+		return fail(err, "'%s' needs 'store = redis' in [takeover]", redis_key(t));
 	if (!*t->key_file)
 		return fail(err, "[takeover] names no 'key', the secret file that the nodes share; "
 				 "'holdfast genkey FILE' makes one");
@@ -221,19 +265,9 @@ static bool check_store(const struct conf *c, struct conf_error *err)
 	if (!c->point_count)
 		return fail(err, "a server needs 'points' in [holdfast], the address at which the "
 				 "other nodes reach it");
-	for (size_t i = 0; i < t->node_count; i++) {
-		if (addr_is_zero(&t->nodes[i].addr))
-			return fail(err, "section [node %s] names no 'address'", t->nodes[i].node);
-		if (!strcmp(t->nodes[i].node, c->id))
-			return fail(err, "section [node %s] names this node itself", c->id);
-		for (size_t a = 0; a < t->address_count; a++)
-			if (addr_equal(&t->nodes[i].addr, &t->addresses[a].addr))
-				return fail(
-					err,
-					"the address of node '%s' is one that moves: nodes need "
-					"addresses of their own",
-					t->nodes[i].node);
-	}
+	for (size_t i = 0; i < t->node_count; i++)
+		if (!check_node(c, i, err))
+			return false;
 	return true;
 }
 

@@ -196,6 +196,9 @@ static const struct row wrong_for_the_role_rows[] = {
 #define TAKEOVER SERVER "[takeover]\n" /* the next line is 13 */
 #define ROLE_SERVER "[holdfast]\nrole = server\nid = a\n"
 
+#define REDIS                                                                                      \
+	ROLE_SERVER "[takeover]\naddress = 10.5.0.1\ninterface = lo\nstore = redis\nredis = h:1\n"
+
 static const struct row wrong_in_takeover_rows[] = {
 	{TAKEOVER "address = 10.5.0.100\n", 13, "address '10.5.0.100' is named twice"},
 	{TAKEOVER "address = 10.5.0.101/33\n", 13, "'10.5.0.101/33' has no prefix length that fits"},
@@ -203,6 +206,10 @@ static const struct row wrong_in_takeover_rows[] = {
 	{TAKEOVER "store = disk\n", 13, "store 'disk' is neither 'direct' nor 'redis'"},
 	{TAKEOVER "redis = localhost\n", 13, "redis 'localhost' is not HOST:PORT"},
 	{TAKEOVER "redis = localhost:6379\n", 0, "'redis' needs 'store = redis' in [takeover]"},
+	{TAKEOVER "redis-user = u\n", 0, "'redis-user' needs 'store = redis' in [takeover]"},
+	{TAKEOVER "redis-password-file = key\n", 0,
+	 "'redis-password-file' needs 'store = redis' in [takeover]"},
+	{TAKEOVER "replicas = 1\n", 0, "'replicas' needs 'store = redis' in [takeover]"},
 	{TAKEOVER "store = redis\n", 0, "store = redis needs 'redis = HOST:PORT' in [takeover]"},
 	{TAKEOVER "store = redis\nredis = h:1\n", 0,
 	 "[node] sections belong to store = direct: with redis the nodes find each other there"},
@@ -216,14 +223,16 @@ static const struct row wrong_in_takeover_rows[] = {
 	{TAKEOVER "give-away-cpu = 101\n", 13, "give-away-cpu '101' is not a number from 1 to 100"},
 	{TAKEOVER "applications = no-such-group\n", 13,
 	 "there is no group 'no-such-group' on this machine"},
-	{TAKEOVER "redis-password-file = open\n", 0,
+	{REDIS "redis-password-file = open\n", 0,
 	 "password file open: others may read it, or it is no file; chmod 600 it"},
-	{TAKEOVER "redis-password-file = none\n", 0, "password file none: No such file or directory"},
+	{REDIS "redis-password-file = none\n", 0, "password file none: No such file or directory"},
 	{TAKEOVER "colour = red\n", 13, "unknown key 'colour' in section [takeover]"},
 	{SERVER "port = 1\n", 12, "unknown key 'port' in section [node b]"},
 	{SERVER "address = b\n", 12, "'b' is neither an address nor ADDRESS:PORT"},
 	{SERVER "address = 10.5.0.100\n", 0,
 	 "the address of node 'b' is one that moves: nodes need addresses of their own"},
+	{SERVER "address = 10.6.0.1\n", 0, "the address of node 'b' is a point of this node"},
+	{SERVER "[node c]\naddress = 10.6.0.2:4690\n", 0, "nodes 'b' and 'c' have the same address"},
 	{SERVER "[node c]\naddress = 10.6.0.3\n[node b]\n", 14, "section [node b] is there twice"},
 	{SERVER "[node a]\naddress = 10.6.0.3\n", 0, "section [node a] names this node itself"},
 	{SERVER "[node c]\n\n", 0, "section [node c] names no 'address'"},
