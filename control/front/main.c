@@ -256,7 +256,7 @@ static void run(struct loop *l)
 	struct epoll_event events[64];
 
 	while (!server_is_gone(l)) {
-		int ms = client_clock(f), due = hf_timeout(f->hf), n;
+		int ms = client_clock(f), due = hf_timeout(f->hf), n, ret;
 
 		watch_listeners(l);
 		if (due >= 0 && due < ms)
@@ -270,7 +270,9 @@ static void run(struct loop *l)
 			else if (e != &l->library)
 				accept_all(l, e);
 		}
-		hf_dispatch(f->hf);
+		ret = hf_dispatch(f->hf);
+		if (ret && ret != -ENOTCONN) /* the daemon is away: it will be back */
+			front_log("%s", hf_error(f->hf));
 		bury(f);
 		if (asked_to_count) {
 			asked_to_count = 0;

@@ -3,6 +3,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <holdfast.h>
 #include <poll.h>
@@ -107,7 +108,7 @@ static void moved(void *arg, struct hf_conn *conn)
 int main(int argc, char **argv)
 {
 	const struct hf_ops ops = {.restored = restored, .committed = committed, .moved = moved};
-	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, fd;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1, fd, err;
 	struct sockaddr_in sa = {.sin_family = AF_INET};
 	static struct pollfd p[CLIENTS + 2];
 	struct hf_conn *conn;
@@ -144,6 +145,8 @@ int main(int argc, char **argv)
 			else
 				client_new(fd, conn);
 		}
-		hf_dispatch(hf); /* the callbacks run here */
+		err = hf_dispatch(hf); /* the callbacks run here */
+		if (err && err != -ENOTCONN)
+			fprintf(stderr, "takeover-server: %s\n", hf_error(hf));
 	}
 }

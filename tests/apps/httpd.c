@@ -614,7 +614,7 @@ int main(int argc, char **argv)
 	e.data.ptr = &hf;
 	epoll_ctl(poller, EPOLL_CTL_ADD, hf_fd(hf), &e);
 	for (;;) {
-		int n = epoll_wait(poller, events, 64, timeout());
+		int n = epoll_wait(poller, events, 64, timeout()), ret;
 		bool library = n <= 0;
 
 		/* connections first: what the library tells may free them */
@@ -626,8 +626,9 @@ int main(int argc, char **argv)
 			else
 				on_socket(events[i].data.ptr, events[i].events);
 		}
-		if (library)
-			hf_dispatch(hf);
+		ret = library ? hf_dispatch(hf) : 0;
+		if (ret && ret != -ENOTCONN)
+			fprintf(stderr, "httpd: %s\n", hf_error(hf));
 		drain_all();
 	}
 }

@@ -182,12 +182,20 @@ ip -n "$last" addr show n0 | grep -q "$VIP" && fail T6_down_leaves_nothing "the 
 is alone value "$(owner)" .state && pass T6_the_last_node_serves_alone || fail T6_the_last_node_serves_alone "$(hf "$(owner)" takeover)"
 [ "$(resets)" = 0 ] && pass T3_client_sees_no_reset || fail T3_client_sees_no_reset "$(in_ns "$C" nstat -as)"
 
-# ---- nobody owns the group, nobody can be asked ----
+# ---- a daemon that comes back without an address of before: the application is told, and says so ----
 left=$(owner)
+up "$last" >/dev/null
+serve "$last" "$VIP" 81
+wait_for 5 is 2 value "$last" .applications || fail T6_node_comes_back "$(hf "$last" takeover)"
+hf "$last" down --name "$last" >/dev/null
+sed "s|$VIP/24, ||" "$WORK/$last.conf" >"$WORK/less.conf"
+in_ns "$last" "$BIN/holdfast" up -v --run-dir "$WORK/$last" --name "$last" "$WORK/less.conf" >/dev/null
+wait_for 10 grep -q "none of 'address'" "$WORK/$last.httpd" && pass T7_a_lost_endpoint_is_told || fail T7_a_lost_endpoint_is_told "$(cat "$WORK/$last.httpd")"
+
+# ---- nobody owns the group, nobody can be asked ----
 if [ "${STORE:-direct}" = redis ]; then
 	in_ns "$X" redis-cli -h 10.5.0.50 shutdown nosave >/dev/null 2>&1
 else
-	up "$last" >/dev/null
 	wait_for 5 state_is "$left" serving || fail T6_node_comes_back "$(hf "$left" takeover)"
 	kill -9 "$(value "$last" .pid)"
 fi
