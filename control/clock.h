@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* CLOCK_MONOTONIC: the clock of the data plane's stamps. */
+/* clock_us(), clock_ms(): CLOCK_MONOTONIC, the clock of the data plane's stamps. */
 #ifndef HOLDFAST_CLOCK_H
 #define HOLDFAST_CLOCK_H
 
@@ -17,6 +17,15 @@ static inline uint64_t clock_us(void)
 static inline uint64_t clock_ms(void)
 {
 	return clock_us() / 1000;
+}
+
+/* CLOCK_REALTIME: what other machines can compare with theirs. */
+static inline uint64_t clock_wall_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 #endif

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/addr.h"
@@ -48,21 +47,13 @@ static uint64_t new_id(void)
 	return id;
 }
 
-static uint64_t wall_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* ---- records ------------------------------------------------------------ */
 
 static void stamp(const struct node *n, struct record *r)
 {
 	memcpy(r->node, n->conf->id, sizeof(r->node));
 	r->epoch = n->status.epoch;
-	r->time_ms = wall_ms();
+	r->time_ms = clock_wall_ms();
 }
 
 /* What our kernel's clock of timestamps says: it goes on while nothing is sent, and the next owner

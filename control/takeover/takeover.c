@@ -13,12 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/clock.h"
 #include "control/log.h"
 #include "control/takeover/embryo.h"
+#include "control/takeover/gate.h"
 #include "control/takeover/ids.h"
 #include "control/takeover/neighbour.h"
 #include "control/takeover/node.h"
@@ -48,12 +48,8 @@
  * by far less than the rest. */
 static uint32_t timestamp(const struct node *n, const struct record *r)
 {
-	struct timespec t;
-	uint64_t now, elapsed;
+	uint64_t now = clock_wall_ms(), elapsed = now > r->time_ms ? now - r->time_ms : 0;
 
-	clock_gettime(CLOCK_REALTIME, &t);
-	now = (uint64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-	elapsed = now > r->time_ms ? now - r->time_ms : 0;
 	/* a jump of a day is harmless, one of 25 is a step back */
 	if (elapsed > DAY_MS)
 		elapsed = DAY_MS;
@@ -66,14 +62,12 @@ static void fill_slot(const struct node *n, struct guard_slot *s, const struct r
 {
 	s->in_commit = r->in_commit;
 	s->facts = r->facts;
-	s->out_foreign = (r->out_max > r->out_acked ? r->out_max : r->out_acked) + FOREIGN_BYTES;
+	s->out_foreign = gate_larger(r->out_max, r->out_acked) + FOREIGN_BYTES;
 	s->out_max = r->out_acked;
 	s->in_next = s->in_acked = r->in_commit;
 	/* A kernel that gives no window opens it when something is read: of a restored connection
 	 * there is nothing to read. */
-	s->in_edge = r->in_commit + GUARD_WINDOW_MIN;
-	if (r->in_edge > s->in_edge)
-		s->in_edge = r->in_edge;
+	s->in_edge = gate_larger(r->in_edge, r->in_commit + GUARD_WINDOW_MIN);
 	s->in_promise = r->in_edge;
 	s->tsval = timestamp(n, r);
 	s->last_ns = node_now_ns();
@@ -382,13 +376,12 @@ static int make(struct node *n, struct conn *c, char *why, size_t len)
 {
 	struct guard_slot *s = &n->slots[c->slot];
 	bool ended = c->record.flags & RECORD_PEER_ENDED;
-	uint64_t edge = s->in_commit + GUARD_WINDOW_MIN;
 	struct restore_spec spec = {
 		.facts = &s->facts,
 		.tools = n->tools,
 		.in_next = s->in_commit - (ended ? 1 : 0),
 		.out_next = s->out_acked,
-		.in_edge = s->in_edge > edge ? s->in_edge : edge,
+		.in_edge = gate_larger(s->in_edge, s->in_commit + GUARD_WINDOW_MIN),
 		.tsval = s->tsval,
 		.peer_tsval = s->peer_tsval,
 		.peer_window = s->peer_window,

@@ -186,7 +186,7 @@ is alone value "$(owner)" .state && pass T6_the_last_node_serves_alone || fail T
 left=$(owner)
 up "$last" >/dev/null
 serve "$last" "$VIP" 81
-wait_for 5 is 2 value "$last" .applications || fail T6_node_comes_back "$(hf "$last" takeover)"
+wait_for 10 is 2 value "$last" .applications || fail T6_node_comes_back "$(hf "$last" takeover)"
 hf "$last" down --name "$last" >/dev/null
 sed "s|$VIP/24, ||" "$WORK/$last.conf" >"$WORK/less.conf"
 in_ns "$last" "$BIN/holdfast" up -v --run-dir "$WORK/$last" --name "$last" "$WORK/less.conf" >/dev/null
@@ -196,9 +196,9 @@ wait_for 10 grep -q "none of 'address'" "$WORK/$last.httpd" && pass T7_a_lost_en
 if [ "${STORE:-direct}" = redis ]; then
 	in_ns "$X" redis-cli -h 10.5.0.50 shutdown nosave >/dev/null 2>&1
 else
-	wait_for 5 state_is "$left" serving || fail T6_node_comes_back "$(hf "$left" takeover)"
+	wait_for 10 state_is "$left" serving || fail T6_node_comes_back "$(hf "$left" takeover)"
 	kill -9 "$(value "$last" .pid)"
 fi
-wait_for 5 state_is "$left" lost || fail T6_nobody_owns "$(hf "$left" takeover)"
+wait_for 10 state_is "$left" lost || fail T6_nobody_owns "$(hf "$left" takeover)"
 refused T6_take_from_nobody "no node that owns the group is there" hf "$left" takeover take
 finish
