@@ -5,9 +5,8 @@ between the same two namespaces, with nothing attached.
     mobile w1 ─ p0 anchor (10.9.0.10 on lo)      x1 ─ x0
 """
 import json
-import time
 
-from lab import Failed, Lab, helper, median
+from lab import Lab, helper, median, wait_for
 
 SERVICE, PLAIN = "10.9.0.10", "10.4.0.1"
 ROUNDS = 9
@@ -69,11 +68,7 @@ def world():
 
 def iperf(lab, address, *args):
     server = lab.spawn("a", "iperf3", "-s", "-1", "-p", "5201")
-    end = time.monotonic() + 5
-    while "5201" not in lab.cmd("a", "ss", "-Hltn", "sport = :5201"):
-        if time.monotonic() > end:
-            raise Failed("iperf3 does not listen")
-        time.sleep(0.01)
+    wait_for(5, "iperf3", lambda: "5201" in lab.cmd("a", "ss", "-Hltn", "sport = :5201"))
     out = json.loads(lab.cmd("m", "iperf3", "-J", "-c", address, "-p", "5201", *args, timeout=30))
     server.wait(5)
     return out["end"]

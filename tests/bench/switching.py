@@ -25,6 +25,8 @@ TCP_DOWNS = 12
 FLOWS = 1000000
 MILLION_ROUNDS = 20
 MPTCP_WAIT = 1.5  # s for it to find the other path
+BEFORE = 0.4  # s of a stream, undisturbed, before anything happens to it
+RTT_S = 0.5  # of messages whose round trips are measured
 WINDOW = 0.25  # s after a switch
 PROBES = ("udp", "tcp")
 
@@ -112,7 +114,7 @@ class Roaming(Lab):
     def rtt(self):
         """Median round trip of the messages in ms."""
         with Ticker(self, "udp") as t:
-            time.sleep(0.5)
+            time.sleep(RTT_S)
         return t.rtt
 
     def switch(self):
@@ -139,7 +141,7 @@ class Ticker:
         # its report is longer than a pipe
         self.reader = threading.Thread(target=lambda: self.out.append(self.child.stdout.read()))
         self.reader.start()
-        time.sleep(0.4)
+        time.sleep(BEFORE)
 
     def __enter__(self):
         return self

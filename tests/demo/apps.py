@@ -366,13 +366,17 @@ class Ends:
     def alive(self):
         return all(p.poll() is None for p in self.children.values())
 
+    def streams(self, role):
+        """Whether it sends, or waits for answers."""
+        counters = self.counters[role]
+        return self.children[role].poll() is None and (not counters.get("stopped") or counters.get("open"))
+
     def finish(self, seconds):
         died = [role for role, p in self.children.items() if p.poll() is not None]
         for role in self.children:
             self.command(role, "stop")
         end = time.monotonic() + seconds
-        time.sleep(0.3)  # counters come every 200 ms
-        while any(self.counters[r].get("open") for r in self.children) and time.monotonic() < end:
+        while any(self.streams(r) for r in self.children) and time.monotonic() < end:
             time.sleep(0.05)
         for role in ("client", "server"):  # in this order: a server that closes first is a connection that died
             p = self.children[role]

@@ -257,7 +257,7 @@ def main():
         if now >= next_say:
             next_say = now + 0.2
             counts = [len(stream.sent) // 5, len(stream.came) // 5]
-            say(t=now, sent=counts[0] - last[0], came=counts[1] - last[1], open=len(stream.open),
+            say(t=now, sent=counts[0] - last[0], came=counts[1] - last[1], open=len(stream.open), stopped=stream.stopped,
                 repeated=stream.repeated, bad=stream.bad)
             last = counts
         for fd, _ in poll.poll(max(0, (next_tick - time.monotonic()) * 1000)):

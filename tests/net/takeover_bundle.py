@@ -19,6 +19,7 @@ import threading
 import time
 
 PACKET = 200
+PAUSED_S = 0.1  # in which nothing may come of a session that pauses
 SO_RCVBUFFORCE = 33  # not in Python's module
 MASK = (1 << 64) - 1
 
@@ -198,37 +199,28 @@ class Session:
         threading.Thread(target=self.data.run, daemon=True).start()
         self.control.good("PLAY")
 
-    def wait(self, count):
+    def wait(self, what, condition):
         end = time.monotonic() + 30
-        while self.data.count < count and not self.data.error and time.monotonic() < end:
+        while not condition():
+            if self.data.error or time.monotonic() > end:
+                raise ValueError("%s: %s" % (what, self.data.error))
             time.sleep(0.005)
-        if self.data.count < count:
-            raise ValueError("no packets: %s" % self.data.error)
-
-    def quiet(self):
-        before = -1
-        while before != self.data.count:
-            before = self.data.count
-            time.sleep(0.1)
 
     def finish(self):
         self.control.good("PAUSE")
-        self.quiet()
-        at = self.data.count
         position = int(self.control.good("GET_PARAMETER")["Position"])
+        self.wait("packets before the pause", lambda: self.data.highest + 1 >= position)
+        time.sleep(PAUSED_S)
+        at = self.data.count
         if position != self.data.highest + 1:
             raise ValueError("%d packets, the server says %d" % (self.data.highest + 1, position))
         info = self.control.good("PLAY")["RTP-Info"]
         if info.split(";")[0] != "seq=%d" % position:
             raise ValueError("PLAY at %s, not %d" % (info, position))
-        self.wait(at + 50)
+        self.wait("packets after it", lambda: self.data.count >= at + 50)
         self.control.good("TEARDOWN")
         if isinstance(self.data, Tcp):
-            end = time.monotonic() + 10
-            while not self.data.ended and not self.data.error and time.monotonic() < end:
-                time.sleep(0.005)
-            if not self.data.ended:
-                raise ValueError("the data connection did not end: %s" % self.data.error)
+            self.wait("the data connection's end", lambda: self.data.ended)
 
 
 def write(path, text):
