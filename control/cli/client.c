@@ -6,11 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "control/cli/cli.h"
 #include "control/ctl.h"
+
+#define ANSWER_S 10
 
 const char *cli_instance(struct cli *c, char *buf, size_t len)
 {
@@ -88,28 +91,36 @@ int cli_connect(struct cli *c)
 
 json_t *cli_request(struct cli *c, json_t *request)
 {
+	/* an answer is made at once, and a daemon is never busy for so long */
+	static const struct timeval limit = {.tv_sec = ANSWER_S};
 	json_t *answer = NULL;
 	json_error_t err;
 	const char *why;
 	int fd = cli_connect(c);
+	bool late;
 	FILE *f;
 
 	if (fd < 0) {
 		json_decref(request);
 		return NULL;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	f = fdopen(fd, "r+");
 	if (f && !json_dumpf(request, f, JSON_COMPACT) && fputc('\n', f) != EOF && !fflush(f))
 		answer = json_loadf(f, JSON_DISABLE_EOF_CHECK, &err);
+	late = !answer && f && ferror(f) && errno == EAGAIN;
 	json_decref(request);
 	if (f)
 		fclose(f);
 	else
 		close(fd);
-	if (!answer) {
-		cli_fail(c, "the daemon did not answer");
+	if (late)
+		cli_fail(c, "the daemon has not answered within %d s: it runs, and stands still",
+			 ANSWER_S);
+	else if (!answer)
+		cli_fail(c, "the daemon ended before it answered");
+	if (!answer)
 		return NULL;
-	}
 	if (!json_is_true(json_object_get(answer, "ok"))) {
 		why = json_string_value(json_object_get(answer, "error"));
 		cli_fail(c, "%s", why ? why : "the daemon refused");

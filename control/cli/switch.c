@@ -94,10 +94,18 @@ int cli_switch(struct cli *c, int argc, char **argv)
 		return cli_misuse(c, "one NAME at most; the interface is given with --to");
 	if (argc > first)
 		c->name = argv[first];
+	request = json_pack("{s:s,s:b}", "cmd", "switch", "break", w.brk);
+	if ((w.to && json_object_set_new(request, "to", json_string(w.to))) ||
+	    (w.assoc && json_object_set_new(request, "assoc", json_string(w.assoc)))) {
+		json_decref(request);
+		return cli_misuse(c, "what --to and --assoc name is text, in UTF-8");
+	}
 	if (w.wait_s) {
 		fd = cli_connect(c);
-		if (fd < 0)
+		if (fd < 0) {
+			json_decref(request);
 			return 1;
+		}
 		events = fdopen(fd, "r+");
 		/* unbuffered, so that poll() and the reader agree on what is left */
 		setvbuf(events, NULL, _IONBF, 0);
@@ -105,11 +113,6 @@ int cli_switch(struct cli *c, int argc, char **argv)
 		fflush(events);
 		json_decref(json_loadf(events, JSON_DISABLE_EOF_CHECK, NULL));
 	}
-	request = json_pack("{s:s,s:b}", "cmd", "switch", "break", w.brk);
-	if (w.to)
-		json_object_set_new(request, "to", json_string(w.to));
-	if (w.assoc)
-		json_object_set_new(request, "assoc", json_string(w.assoc));
 	answer = cli_request(c, request);
 	ret = 1;
 	if (answer) {

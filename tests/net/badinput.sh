@@ -138,6 +138,8 @@ command_line() {
 			"$BIN/holdfast" "$verb" --run-dir "$WORK/none" x
 		refused_json "$verb --json: no daemon" 1 "$BIN/holdfast" "$verb" --json --run-dir "$WORK/none"
 	done
+	refused "switch: an interface that is no text" 2 'is text, in UTF-8' "$BIN/holdfast" switch --to $'\xff'
+	refused_json "switch --json: an association that is no text" 2 "$BIN/holdfast" switch --json --assoc $'\xff'
 	refused "switch: no daemon" 1 'no daemon runs here' "$BIN/holdfast" switch --run-dir "$WORK/none"
 	refused_json "switch --json: no daemon" 1 "$BIN/holdfast" switch --json --run-dir "$WORK/none"
 	refused_json "switch --json --wait=0: no daemon" 1 "$BIN/holdfast" switch -w 0 --json --run-dir "$WORK/none"
@@ -435,6 +437,10 @@ if up "$A" >/dev/null && up "$M" >/dev/null; then
 	switching
 	json_of_all
 	kept
+	stopped=$(hf "$M" status --json | jq .pid)
+	kill -STOP "$stopped"
+	refused "a daemon that stands still" 1 'not answered within 10 s' hf "$M" status
+	kill -CONT "$stopped"
 	good_json "down --json" '.kept == false' hf "$M" down --json
 	hf "$A" down >/dev/null
 	nothing_left "down at the mobile" "$M"
