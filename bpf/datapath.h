@@ -139,7 +139,7 @@ static __always_inline enum verdict decode_send(ctx_t *ctx, struct packet *p, st
 
 	if (origin == ORIGIN_NIC && !hop_find(ctx, p, rw, &hop, now_ns))
 		return VERDICT_PASS;
-	flow_touch(flow, p, up, bytes, now_ns);
+	flow_touch(flow, p, up, now_ns);
 	path_received(path, packets, bytes);
 	if ((origin == ORIGIN_NIC && ctx_untag(ctx, p)) || rewrite_packet(ctx, p, rw))
 		return verdict_for(p, VERDICT_BROKEN, HF_REASON_HELPER_FAILED);
@@ -247,7 +247,7 @@ static __always_inline enum verdict encode_send(ctx_t *ctx, struct packet *p, st
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_TOO_BIG);
 	if (!hop_find(ctx, p, rw, &hop, now_ns))
 		return VERDICT_PASS;
-	flow_touch(flow, p, up, bytes, now_ns);
+	flow_touch(flow, p, up, now_ns);
 	path_sent(path, packets, bytes + growth * packets, now_ns);
 	if (rewrite_packet(ctx, p, rw))
 		return verdict_for(p, VERDICT_BROKEN, HF_REASON_HELPER_FAILED);

@@ -90,12 +90,13 @@ static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
 	return reason;
 }
 
-/* Plain stores: a locked one would wait for the element's cache line, which is what a packet of one
- * flow in many costs most. So an octet may be lost where two CPUs carry one flow; and an element
- * that is freed and taken again under our eyes gets a stamp that is not its own. Both are harmless.
+/* Most packets find nothing to write. A store into each would take the element's cache line away
+ * from the CPU that carries the other direction, which is why a flow's octets are not counted here
+ * but those of its path are. Plain stores: an element that is freed and taken again under our eyes
+ * gets a stamp that is not its own, which is harmless.
  */
 static __always_inline void flow_touch(struct flow_val *flow, const struct packet *p, bool up,
-				       __u32 bytes, __u64 now_ns)
+				       __u64 now_ns)
 {
 	__u8 flags = p->tcp_flags & FLOW_TCP_FLAGS;
 	__u32 now = flow_ms(now_ns);
@@ -107,13 +108,11 @@ static __always_inline void flow_touch(struct flow_val *flow, const struct packe
 			flow->tcp_up = 0;
 			flow->tcp_down = 0;
 		}
-		flow->bytes_up += bytes;
 		if (flow->last_up != now)
 			flow->last_up = now;
 		if (flags & ~flow->tcp_up)
 			flow->tcp_up |= flags;
 	} else {
-		flow->bytes_down += bytes;
 		if (flow->last_down != now)
 			flow->last_down = now;
 		if (flags & ~flow->tcp_down)

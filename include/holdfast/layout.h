@@ -2,8 +2,8 @@
 /*
  * Keys and values of every pinned map: the one layout shared by the data
  * plane, the loader, the daemon and the tests. docs/bpffs.md is its
- * specification. Any change of a size, an offset or a meaning raises
- * HF_LAYOUT_VERSION.
+ * specification. From the first release on, any change of a size, an offset or a
+ * meaning raises HF_LAYOUT_VERSION.
  *
  * Byte order: fields of type __be16 are as on the wire, all others are the
  * host's. Addresses are 16 bytes; IPv4 is mapped, ::ffff:a.b.c.d (RFC 4291
@@ -199,9 +199,7 @@ struct flow_key {
 #define HF_TCP_ACK 0x10u
 
 struct flow_val {
-	__u64 bytes_up; /* mobile to correspondent, IP packets' bytes */
-	__u64 bytes_down;
-	__u32 last_up; /* ms, CLOCK_MONOTONIC, coarse, modulo 2^32 */
+	__u32 last_up; /* mobile to correspondent; ms, CLOCK_MONOTONIC, coarse, modulo 2^32 */
 	__u32 last_down;
 	__u32 created;
 	__u8 tcp_up; /* HF_TCP_* seen in that direction, ever */
@@ -284,7 +282,7 @@ static_assert(__builtin_offsetof(struct path_val, rx_packets) == 128, "layout");
 static_assert(sizeof(struct peer_key) == 32, "layout");
 static_assert(sizeof(struct peer_val) == 12, "layout");
 static_assert(sizeof(struct flow_key) == 8, "layout");
-static_assert(sizeof(struct flow_val) == 32, "layout");
+static_assert(sizeof(struct flow_val) == 16, "layout");
 static_assert(sizeof(struct echo_key) == 12, "layout");
 static_assert(sizeof(struct frag_key) == 40, "layout");
 static_assert(sizeof(struct frag_val) == 8, "layout");
