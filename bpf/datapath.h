@@ -234,6 +234,8 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 
 /* ---- encode -------------------------------------------------------------- */
 
+bool encode_down; /* the last packet was one to a mobile */
+
 static __always_inline enum verdict encode_send(ctx_t *ctx, struct packet *p, struct rewrite *rw,
 						struct flow_val *flow, struct path_val *path,
 						__u64 now_ns)
@@ -370,14 +372,24 @@ static __always_inline enum verdict decode(ctx_t *ctx, struct packet *p)
 					       : decode_data(ctx, p, ORIGIN_NIC);
 }
 
+/*
+ * What the last packet was is tried first: a host is a mobile or an anchor, and that a packet
+ * belongs to no host of the other role costs a look-up.
+ */
 static __always_inline enum verdict encode(ctx_t *ctx, struct packet *p, enum origin origin)
 {
+	bool down = encode_down;
 	enum verdict verdict;
 
 	if (unlikely(p->kind == KIND_ERROR))
 		return icmp_encode(ctx, p, origin);
-	verdict = encode_data(ctx, p, true, origin);
-	return verdict == VERDICT_PASS ? encode_data(ctx, p, false, origin) : verdict;
+	verdict = encode_data(ctx, p, !down, origin);
+	if (likely(verdict != VERDICT_PASS))
+		return verdict;
+	verdict = encode_data(ctx, p, down, origin);
+	if (verdict != VERDICT_PASS)
+		encode_down = !down;
+	return verdict;
 }
 
 #endif
