@@ -19,6 +19,15 @@ static inline uint64_t clock_ms(void)
 	return clock_us() / 1000;
 }
 
+/* CLOCK_BOOTTIME: a lease goes on while the machine sleeps. */
+static inline uint64_t clock_boot_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
+}
+
 /* CLOCK_REALTIME: what other machines can compare with theirs. */
 static inline uint64_t clock_wall_ms(void)
 {

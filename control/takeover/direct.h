@@ -53,7 +53,7 @@ static inline struct direct *direct_of(struct store *s)
 
 static inline bool direct_owns(const struct direct *d)
 {
-	return lease_state(&d->m, store_now_ns()) == STORE_OWNER;
+	return lease_state(&d->m, clock_boot_ns()) == STORE_OWNER;
 }
 
 /* ---- store_direct.c ---- */

@@ -87,7 +87,7 @@ static void link_met(struct link *k, const struct frame *hello)
 	event_del(k->timer);
 	k->stage = STAGE_MET;
 	k->retry_ms = LINK_RETRY_MS_MIN;
-	k->heard_ns = store_now_ns();
+	k->heard_ns = clock_boot_ns();
 	k->why[0] = 0;
 	bufferevent_setwatermark(k->bev, EV_READ, 0, INPUT_MAX);
 	bufferevent_setwatermark(k->bev, EV_WRITE, LINK_SEND_LOW, 0);
@@ -180,7 +180,7 @@ static void on_read(struct bufferevent *bev, void *arg)
 		if (k->bev != bev || k->stage != STAGE_MET)
 			return;
 	}
-	k->heard_ns = store_now_ns();
+	k->heard_ns = clock_boot_ns();
 	while (evbuffer_get_length(in) > 0) {
 		rc = link_front(in, &f, &len);
 		if (rc == -EAGAIN)
@@ -551,7 +551,7 @@ void links_drop(struct links *l, uint32_t peer, const char *why)
 
 void links_check(struct links *l, uint64_t silent_ns)
 {
-	uint64_t now = store_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	for (uint32_t i = 0; i < l->count; i++)
 		if (l->links[i].stage == STAGE_MET && now - l->links[i].heard_ns > silent_ns)

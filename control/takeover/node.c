@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/clock.h"
@@ -38,14 +37,6 @@
 #define OVERLOAD_MS      60000u /* between two gifts, so that two busy nodes do not play ball */
 #define EMBRYO_RATE      5000u
 #define SLICE_NS         100000u
-
-uint64_t node_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
-}
 
 void node_stop(struct node *n)
 {
@@ -191,7 +182,7 @@ int node_hand(struct node *n, const char *to)
 	else if (here && store_able(n->store, to, 0, 0))
 		return -ENOPKG; /* clients would wait there */
 	/* what the next owner is to know is complete, and as new as can be */
-	__atomic_store_n(&n->fence->closed_until_ns, node_now_ns() + CLOSED_NS, __ATOMIC_RELEASE);
+	__atomic_store_n(&n->fence->closed_until_ns, clock_boot_ns() + CLOSED_NS, __ATOMIC_RELEASE);
 	ring_buffer__consume(n->ring);
 	while ((c = conns_next(n->conns, &cursor)))
 		serve_put(n, c);
@@ -240,7 +231,7 @@ void node_applications(struct node *n)
 	missing = n->wanted ? n->wanted & ~here : ~0ull;
 	if (!missing)
 		n->stranded = false;
-	else if (node_now_ns() >= n->fence->closed_until_ns &&
+	else if (clock_boot_ns() >= n->fence->closed_until_ns &&
 		 (n->wanted || store_able(n->store, NULL, 0, missing)))
 		node_fail_over(n, missing, "an application is not here");
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <holdfast/guard.h>
+#include "control/clock.h"
 #include "control/conf.h"
 #include "control/takeover/app.h"
 #include "control/takeover/conn.h"
@@ -118,9 +119,6 @@ int node_hand(struct node *n, const char *to);
 void node_announce(struct node *n);
 /* Probes are due. */
 void node_probe_soon(struct node *n);
-
-/* CLOCK_BOOTTIME */
-uint64_t node_now_ns(void);
 
 /* ---- serve.c: what an owner does for the applications ---- */
 

@@ -59,7 +59,7 @@ json_t *node_status(struct node *n)
 {
 	const struct conf_takeover *t = &n->conf->takeover;
 	const struct store_status *s = store_status(n->store);
-	uint64_t now = node_now_ns();
+	uint64_t now = clock_boot_ns();
 	char text[INET6_ADDRSTRLEN];
 	json_t *j = json_object(), *addresses = json_array();
 

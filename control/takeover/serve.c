@@ -61,7 +61,7 @@ static void stamp(const struct node *n, struct record *r)
  * it; read the other way round, the two give no less than the clock. */
 uint32_t serve_tsval(const struct guard_slot *s)
 {
-	uint64_t last = __atomic_load_n(&s->last_ns, __ATOMIC_ACQUIRE), now = node_now_ns();
+	uint64_t last = __atomic_load_n(&s->last_ns, __ATOMIC_ACQUIRE), now = clock_boot_ns();
 	uint32_t tsval = __atomic_load_n(&s->tsval, __ATOMIC_RELAXED);
 
 	return tsval + (last && now > last ? (uint32_t)((now - last) / 1000000) : 0);
@@ -713,7 +713,7 @@ static bool closed(const struct conn *c, const struct guard_slot *s, uint64_t no
 
 void serve_tick(struct node *n, uint64_t now_ms)
 {
-	uint64_t id, ticket, now_ns = node_now_ns();
+	uint64_t id, ticket, now_ns = clock_boot_ns();
 	struct conn *c;
 
 	while ((id = embryos_expire(n->embryos, now_ms)))

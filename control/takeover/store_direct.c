@@ -40,7 +40,7 @@ static const char *node_name(const struct direct *d, uint32_t node)
 static void refresh(struct direct *d)
 {
 	struct store_status *st = &d->s.status;
-	uint64_t now = store_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	st->state = lease_state(&d->m, now);
 	st->epoch = d->m.epoch;
@@ -56,7 +56,7 @@ void direct_say_role(struct direct *d, uint32_t peer)
 {
 	struct frame f = {.type = FRAME_LEASE};
 
-	lease_introduce(&d->m, store_now_ns(), &f.lease);
+	lease_introduce(&d->m, clock_boot_ns(), &f.lease);
 	f.lease.event = LEASE_SERVES;
 	links_send(d->links, peer, &f);
 }
@@ -121,7 +121,7 @@ static void send_all(struct direct *d, const struct lease_output *out)
 
 static void arm(struct direct *d)
 {
-	uint64_t now = store_now_ns(), due = lease_due(&d->m, now);
+	uint64_t now = clock_boot_ns(), due = lease_due(&d->m, now);
 	struct timeval t;
 
 	if (due == LEASE_FOREVER) {
@@ -154,7 +154,7 @@ void direct_step(struct direct *d, const struct lease_message *in)
 	bool was_owner = d->owner;
 	uint32_t epoch = d->m.epoch, from = d->m.copy.epoch;
 
-	lease_step(&d->m, in, store_now_ns(), &out);
+	lease_step(&d->m, in, clock_boot_ns(), &out);
 	if (d->m.owns && d->m.epoch != epoch) {
 		d->giver = in->event == LEASE_HAND ? in->node : NOBODY;
 		d->mine = from % d->m.nodes == d->m.self;
@@ -203,7 +203,7 @@ static void on_hello(void *arg, struct frame *ret)
 {
 	struct direct *d = arg;
 
-	lease_introduce(&d->m, store_now_ns(), &ret->lease);
+	lease_introduce(&d->m, clock_boot_ns(), &ret->lease);
 	snprintf(ret->hello.group, HF_NAME_LEN, "%s", d->s.config.group);
 	snprintf(ret->hello.node, HF_NAME_LEN, "%s", d->s.config.node);
 	ret->hello.lease_ms = d->s.config.lease_ms;
@@ -342,7 +342,7 @@ static int would(const struct direct *d, enum lease_event event)
 	struct lease copy = d->m;
 	struct lease_output out;
 
-	return lease_step(&copy, &(struct lease_message){.event = event}, store_now_ns(), &out);
+	return lease_step(&copy, &(struct lease_message){.event = event}, clock_boot_ns(), &out);
 }
 
 static int direct_claim(struct store *s)
@@ -384,7 +384,7 @@ static int direct_hand(struct store *s, const char *to)
 			return -ENOTCONN;
 		rc = lease_step(&copy,
 				&(struct lease_message){.event = LEASE_GIVE, .node = d->node_of[i]},
-				store_now_ns(), &out);
+				clock_boot_ns(), &out);
 		if (rc == 0) {
 			d->hand_to = i;
 			event_active(d->act, EV_TIMEOUT, 1);
@@ -415,7 +415,7 @@ static void direct_offer(struct store *s)
 static int direct_ask(struct store *s)
 {
 	struct direct *d = direct_of(s);
-	uint32_t owner = lease_owner(&d->m, store_now_ns());
+	uint32_t owner = lease_owner(&d->m, clock_boot_ns());
 	struct frame f = {.type = FRAME_WISH};
 
 	if (owner == LEASE_NOBODY || owner == d->m.self)
@@ -433,10 +433,10 @@ static void say_goodbye(struct direct *d)
 	     i++) {
 		struct lease_message give = {.event = LEASE_GIVE, .node = d->node_of[i]};
 
-		if (d->others[i].met && lease_step(&d->m, &give, store_now_ns(), &out) == 0)
+		if (d->others[i].met && lease_step(&d->m, &give, clock_boot_ns(), &out) == 0)
 			send_all(d, &out);
 	}
-	lease_introduce(&d->m, store_now_ns(), &f.lease);
+	lease_introduce(&d->m, clock_boot_ns(), &f.lease);
 	f.lease.event = LEASE_GOODBYE;
 	for (uint32_t i = 0; i < d->s.config.peer_count; i++) {
 		links_send(d->links, i, &f);

@@ -8,8 +8,7 @@
 #ifndef HOLDFAST_TAKEOVER_STORE_PRIVATE_H
 #define HOLDFAST_TAKEOVER_STORE_PRIVATE_H
 
-#include <time.h>
-
+#include "control/clock.h"
 #include "control/key.h"
 #include "control/takeover/queue.h"
 #include "control/takeover/shelf.h"
@@ -80,14 +79,6 @@ __attribute__((format(printf, 2, 3))) void store_why(struct store *s, const char
 static inline bool store_offers(uint64_t offer, uint64_t keep, uint64_t gain)
 {
 	return (!gain || offer & gain) && !(keep & ~offer);
-}
-
-static inline uint64_t store_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
 }
 
 #endif

@@ -155,7 +155,7 @@ void redis_tick_later(struct redis_store *r, uint64_t now)
 
 void redis_settle(struct redis_store *r)
 {
-	uint64_t now = store_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	redis_evaluate(r, now);
 	store_changed(&r->s);
@@ -166,7 +166,7 @@ void redis_saw(struct redis_store *r, const char *owner)
 {
 	bool was_seen = r->watch.seen;
 
-	if (redis_watch_saw(&r->watch, owner, store_now_ns()) < 0) {
+	if (redis_watch_saw(&r->watch, owner, clock_boot_ns()) < 0) {
 		redis_link_broken(r->link, "the owner's key in Redis is not one of ours");
 		return;
 	}
@@ -197,13 +197,13 @@ void redis_become_none(struct redis_store *r)
 	*r->hand_to = 0;
 	/* What we saw of the owner's key may be what we made of it ourselves. */
 	r->watch.seen = false;
-	r->look_ns = store_now_ns() + REDIS_MS * REDIS_LOOK_MS_MIN;
+	r->look_ns = clock_boot_ns() + REDIS_MS * REDIS_LOOK_MS_MIN;
 }
 
 static void lose(struct redis_store *r)
 {
 	redis_become_none(r);
-	redis_evaluate(r, store_now_ns());
+	redis_evaluate(r, clock_boot_ns());
 	store_changed_now(&r->s); /* the gate above falls before anything else is done */
 }
 
@@ -284,7 +284,7 @@ static void check_held(struct redis_store *r)
 		r->lease_ns = r->asked_ns + REDIS_MS * r->s.config.lease_ms;
 		r->renew_ns = r->asked_ns + REDIS_MS * r->s.config.heartbeat_ms;
 		strcpy(r->held_run, r->run);
-		if (r->role == ROLE_OWNER && store_now_ns() < r->lease_ns) {
+		if (r->role == ROLE_OWNER && clock_boot_ns() < r->lease_ns) {
 			store_lease(&r->s, r->lease_ns);
 			redis_trouble_over(r, TROUBLE_LEASE);
 		}
@@ -310,7 +310,7 @@ static void check_held(struct redis_store *r)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_store *r = arg;
-	uint64_t now = store_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	(void)fd;
 	(void)what;
@@ -342,7 +342,7 @@ static void on_up(void *arg, const char *run)
 	bool new_run = strcmp(run, r->run);
 
 	snprintf(r->run, sizeof(r->run), "%s", run);
-	redis_watch_connected(&r->watch, new_run, store_now_ns());
+	redis_watch_connected(&r->watch, new_run, clock_boot_ns());
 	r->linked = true;
 	r->look_ns = r->renew_ns = 0;
 	if (r->role == ROLE_OWNER && strcmp(run, r->held_run))

@@ -23,7 +23,7 @@ void redis_refused(struct redis_store *r, const char *owner)
 	else if (had && r->linked)
 		redis_trouble(r, TROUBLE_LEASE, "Redis says that nobody owns the group");
 	if (had) {
-		redis_evaluate(r, store_now_ns());
+		redis_evaluate(r, clock_boot_ns());
 		store_changed_now(&r->s);
 	}
 	redis_settle(r);
@@ -31,7 +31,7 @@ void redis_refused(struct redis_store *r, const char *owner)
 
 void redis_own(struct redis_store *r)
 {
-	uint64_t now = store_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	if (r->role != ROLE_LOADING || !r->loaded || now >= r->lease_ns)
 		return;
@@ -97,7 +97,7 @@ int redis_ask_for_it(struct redis_store *r)
 	snprintf(beat, sizeof(beat), "%" PRIu64, ++r->beat);
 	snprintf(lease, sizeof(lease), "%u", r->s.config.lease_ms);
 	snprintf(lowest, sizeof(lowest), "%u", r->highest);
-	r->asked_ns = store_now_ns();
+	r->asked_ns = clock_boot_ns();
 	r->granted = false;
 	r->grant_mark = redis_run_marked(
 		r, REDIS_CLAIM, on_claim, 5,
@@ -116,7 +116,7 @@ int redis_claim(struct store *s)
 		return 0;
 	if (!r->linked || !r->watch.seen)
 		return -EPERM;
-	if (r->role != ROLE_NONE || store_now_ns() < redis_vacant_ns(r))
+	if (r->role != ROLE_NONE || clock_boot_ns() < redis_vacant_ns(r))
 		return -EAGAIN;
 	return redis_ask_for_it(r);
 }
@@ -136,7 +136,7 @@ static void on_renew(void *arg, const redisReply *reply, void *of)
 	struct redis_store *r = arg;
 	const char *owner;
 	int rc = redis_outcome(reply, &owner);
-	uint64_t now = store_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	if ((uintptr_t)of != r->grant_mark)
 		return;
@@ -198,7 +198,7 @@ static void on_look(void *arg, const redisReply *reply, void *of)
 	(void)of;
 	r->looking = false;
 	ms = ms < REDIS_LOOK_MS_MIN ? REDIS_LOOK_MS_MIN : ms > LOOK_MS_MAX ? LOOK_MS_MAX : ms;
-	r->look_ns = store_now_ns() + REDIS_MS * ms;
+	r->look_ns = clock_boot_ns() + REDIS_MS * ms;
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
 	    reply->element[0]->type != REDIS_REPLY_STRING ||
 	    reply->element[1]->type != REDIS_REPLY_STRING) {
@@ -245,7 +245,7 @@ static void on_hand(void *arg, const redisReply *reply, void *of)
 	}
 	redis_become_none(r);
 	redis_look(r);
-	redis_tick_later(r, store_now_ns());
+	redis_tick_later(r, clock_boot_ns());
 }
 
 int redis_run_hand(struct redis_store *r, const char *to)
@@ -268,7 +268,7 @@ void redis_hand_if_due(struct redis_store *r)
 	/* We stop before Redis lets the other one begin. */
 	r->role = ROLE_HANDING;
 	r->grant_mark = 0;
-	redis_evaluate(r, store_now_ns());
+	redis_evaluate(r, clock_boot_ns());
 	store_changed_now(&r->s);
 	if (redis_run_hand(r, r->hand_to) < 0)
 		redis_become_none(r);
@@ -280,7 +280,7 @@ int redis_hand(struct store *s, const char *to)
 
 	if (to && (!*to || strlen(to) >= HF_NAME_LEN || !strcmp(to, s->config.node)))
 		return -EINVAL;
-	to = redis_nodes_present(&r->nodes, to, store_now_ns(), 2 * REDIS_MS * s->config.lease_ms);
+	to = redis_nodes_present(&r->nodes, to, clock_boot_ns(), 2 * REDIS_MS * s->config.lease_ms);
 	if (!r->linked || !to)
 		return -ENOTCONN;
 	if (r->resync_due)
@@ -297,7 +297,7 @@ const char *redis_able(const struct store *s, const char *to, uint64_t keep, uin
 
 	if (!r->linked || r->resync_due)
 		return NULL;
-	return redis_nodes_able(&r->nodes, to, keep, gain, store_now_ns(),
+	return redis_nodes_able(&r->nodes, to, keep, gain, clock_boot_ns(),
 				2 * REDIS_MS * s->config.lease_ms);
 }
 

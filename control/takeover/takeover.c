@@ -70,7 +70,7 @@ static void fill_slot(const struct node *n, struct guard_slot *s, const struct r
 	s->in_edge = gate_larger(r->in_edge, r->in_commit + GUARD_WINDOW_MIN);
 	s->in_promise = r->in_edge;
 	s->tsval = timestamp(n, r);
-	s->last_ns = node_now_ns();
+	s->last_ns = clock_boot_ns();
 	s->out_acked = r->out_acked;
 	s->in_max = r->in_commit;
 	s->in_fin = r->flags & RECORD_PEER_ENDED ? r->in_commit - 1 : ~0ull;
@@ -119,7 +119,7 @@ static void group_of(const struct node *n, struct conn *c, struct group *g)
 static void start_probe(struct node *n, struct conn *c)
 {
 	c->state = CONN_PROBING;
-	c->asked_ns = node_now_ns();
+	c->asked_ns = clock_boot_ns();
 	c->wait_ms = PROBE_FIRST_MS;
 	c->due_ms = 0;
 	n->unfinished++;
@@ -273,7 +273,8 @@ static bool adopt(void *arg, const struct record *r)
 
 void takeover_fence(struct node *n)
 {
-	__atomic_store_n(&n->fence->unknown_until_ns, node_now_ns() + UNKNOWN_NS, __ATOMIC_RELEASE);
+	__atomic_store_n(&n->fence->unknown_until_ns, clock_boot_ns() + UNKNOWN_NS,
+			 __ATOMIC_RELEASE);
 }
 
 void takeover_begin(struct node *n)
@@ -282,7 +283,7 @@ void takeover_begin(struct node *n)
 	struct begin b = {.n = n};
 
 	memset(&n->last, 0, sizeof(n->last));
-	n->last.began_ns = node_now_ns();
+	n->last.began_ns = clock_boot_ns();
 	store_each(n->store, adopt, &b);
 	begin_fini(&b);
 	if (n->last.records)
@@ -296,7 +297,7 @@ void takeover_begin(struct node *n)
 	if (neighbours_ask_again(n->netlink, n->ifindex))
 		log_debug("neighbours cannot be listed");
 	node_announce(n);
-	n->last.announced_ns = node_now_ns();
+	n->last.announced_ns = clock_boot_ns();
 	log_info("owner of '%s', epoch %u: %u connections to take over", t->group, n->status.epoch,
 		 n->last.records);
 	takeover_probe(n, clock_ms());
@@ -339,7 +340,7 @@ static void send_probes(struct node *n, const struct segment *list, size_t *coun
 uint32_t takeover_probe(struct node *n, uint64_t now_ms)
 {
 	struct segment list[PROBE_BATCH];
-	uint64_t now_ns = node_now_ns();
+	uint64_t now_ns = clock_boot_ns();
 	uint32_t cursor = 0, next = 0;
 	size_t count = 0;
 	struct conn *c;
@@ -398,7 +399,7 @@ static int make(struct node *n, struct conn *c, char *why, size_t len)
 void takeover_probed(struct node *n, struct conn *c)
 {
 	struct guard_slot *s;
-	uint64_t began = node_now_ns();
+	uint64_t began = clock_boot_ns();
 	char why[160];
 
 	if (c->state != CONN_PROBING)
@@ -413,13 +414,13 @@ void takeover_probed(struct node *n, struct conn *c)
 		return;
 	}
 	s->last_ns =
-		node_now_ns(); /* not before the kernel's clock was set: it must not lie behind */
+		clock_boot_ns(); /* not before the kernel's clock was set: it must not lie behind */
 	__atomic_store_n(&s->mode, GUARD_UNREADY, __ATOMIC_RELEASE);
 	c->record.out_acked = c->record.out_max = s->out_acked;
 	wait_for_app(c);
 	n->last.restored++;
 	n->counts.restored++;
-	n->last.restored_ns = node_now_ns();
+	n->last.restored_ns = clock_boot_ns();
 	n->last.restore_ns += n->last.restored_ns - began;
 	deliver(n, c);
 }
@@ -468,7 +469,7 @@ static bool complete(const struct node *n, const struct group *g,
 /* It is tried again after a while; what goes with it waits, too. */
 static void fail_delivery(struct node *n, struct conn *c, const char *why)
 {
-	uint64_t now = node_now_ns();
+	uint64_t now = clock_boot_ns();
 
 	if (!c->asked_ns) {
 		log_warning("connection %016" PRIx64 " of '%s' waits%s: %s", c->record.id,
@@ -600,7 +601,7 @@ static void go(struct node *n, struct conn *c)
 	c->state = CONN_SERVING;
 	n->unfinished--;
 	n->last.ready++;
-	n->last.ready_ns = node_now_ns();
+	n->last.ready_ns = clock_boot_ns();
 	if (c->slot != CONN_NO_SLOT) {
 		s = &n->slots[c->slot];
 		__atomic_store_n(&s->mode, GUARD_ACTIVE, __ATOMIC_RELEASE);

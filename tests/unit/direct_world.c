@@ -35,7 +35,7 @@ bool direct_is(const struct group *w, int n, enum store_state state)
 /* What the data plane would say: the lease as the owner was last told. */
 static bool fenced_in(const struct node *n)
 {
-	return n->store && n->told.state == STORE_OWNER && store_now_ns() < n->lease_until;
+	return n->store && n->told.state == STORE_OWNER && clock_boot_ns() < n->lease_until;
 }
 
 void direct_turn(struct group *w)
