@@ -146,12 +146,15 @@ struct {
 static __noinline void hop_refresh(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
 				   const struct hf_addr *nexthop, struct hop_val *val)
 {
-	/* a length of 1: the path's MTU was seen to, and 0 would mean the packet's */
-	val->good = hop_ask(ctx, p, rw, nexthop, rw->ifindex, 1, &val->fib) &&
-		    val->fib.ifindex == rw->ifindex &&
-		    (rw->family == 4 ? val->fib.ipv4_dst == nexthop->w[3]
-				     : addr_equal((void *)val->fib.ipv6_dst, nexthop)) &&
-		    (*(__u32 *)val->fib.dmac | *(__u16 *)(val->fib.dmac + 4));
+	/* A mobile's NIC does not forward, hf0 does. A length of 1: the path's MTU was seen to, and
+	 * 0 would mean the packet's. */
+	val->good =
+		(hop_ask(ctx, p, rw, nexthop, rw->ifindex, BPF_FIB_LOOKUP_OUTPUT, 1, &val->fib) ||
+		 hop_ask(ctx, p, rw, nexthop, hf_tun_ifindex, 0, 1, &val->fib)) &&
+		val->fib.ifindex == rw->ifindex &&
+		(rw->family == 4 ? val->fib.ipv4_dst == nexthop->w[3]
+				 : addr_equal((void *)val->fib.ipv6_dst, nexthop)) &&
+		(*(__u32 *)val->fib.dmac | *(__u16 *)(val->fib.dmac + 4));
 	val->route = rw->route;
 	val->tick = bpf_ktime_get_coarse_ns();
 	val->from = rw->ifindex;

@@ -157,7 +157,8 @@ static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const str
 	__u32 ifindex = rw->ifindex ? rw->ifindex : ctx->ingress_ifindex;
 
 	val->route = 0;
-	if (!hop_ask(ctx, p, rw, &rw->dst, ifindex, len, &val->fib))
+	if (!hop_ask(ctx, p, rw, &rw->dst, ifindex, rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0, len,
+		     &val->fib))
 		return false;
 	if (!hop_possible(ctx->ingress_ifindex, val->fib.ifindex))
 		return false;

@@ -34,10 +34,12 @@ static __always_inline struct hop_val *hop_slot(void *map, __u64 route)
 	return bpf_map_lookup_elem(map, &slot);
 }
 
-/* Asks for the way of what the packet becomes, to `dst`. */
+/* Asks for the way of what the packet becomes, to `dst`: as if it had come by `ifindex`, or, with
+ * BPF_FIB_LOOKUP_OUTPUT, were to leave by it. The kernel answers only where that device forwards.
+ */
 static __always_inline bool hop_ask(ctx_t *ctx, const struct packet *p, const struct rewrite *rw,
-				    const struct hf_addr *dst, __u32 ifindex, __u32 len,
-				    struct bpf_fib_lookup *fib)
+				    const struct hf_addr *dst, __u32 ifindex, __u32 flags,
+				    __u32 len, struct bpf_fib_lookup *fib)
 {
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->l4_protocol = p->proto;
@@ -54,8 +56,7 @@ static __always_inline bool hop_ask(ctx_t *ctx, const struct packet *p, const st
 		__builtin_memcpy(fib->ipv6_src, &rw->src, sizeof(rw->src));
 		__builtin_memcpy(fib->ipv6_dst, dst, sizeof(*dst));
 	}
-	return bpf_fib_lookup(ctx, fib, sizeof(*fib), rw->ifindex ? BPF_FIB_LOOKUP_OUTPUT : 0) ==
-	       BPF_FIB_LKUP_RET_SUCCESS;
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), flags) == BPF_FIB_LKUP_RET_SUCCESS;
 }
 
 /* `eth` in front of what the packet became. */

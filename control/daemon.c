@@ -485,17 +485,30 @@ static bool sysctl_is(const char *path, char want)
 	return c == want;
 }
 
-/* Servers on other hosts are reached by forwarding. hf0's setting is ours; the host's is not: say
- * so. */
-static void check_forwarding(struct daemon *d)
+static void set_device(const struct daemon *d, const char *family, const char *key,
+		       const char *value)
 {
 	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, d->conf->device, key);
+	write_sysctl(path, value);
+}
+
+/* hf0 forwards: to servers on other hosts; and the kernel tells the data plane a neighbour's MAC
+ * address only for a device that does (bpf/hop.h), a mobile's too. */
+static void prepare_device(const struct daemon *d)
+{
+	set_device(d, "ipv4", "forwarding", "1");
+	set_device(d, "ipv6", "forwarding", "1");
+	if (d->conf->role == HF_ROLE_ANCHOR)
+		set_device(d, "ipv4", "rp_filter", "0");
+}
+
+/* Servers on other hosts are reached by forwarding. The host's setting is not ours: say so. */
+static void check_forwarding(struct daemon *d)
+{
 	bool remote4 = false, remote6 = false;
 
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", d->conf->device);
-	write_sysctl(path, "1");
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/rp_filter", d->conf->device);
-	write_sysctl(path, "0");
 	for (size_t i = 0; i < d->conf->service_count; i++) {
 		const struct hf_addr *addr = &d->conf->services[i].addr;
 		bool here = false;
@@ -667,6 +680,7 @@ int daemon_run(struct conf *conf, int ready_fd)
 	ret = conf->role == HF_ROLE_MOBILE ? mobile_start(d) : anchor_start(d);
 	if (ret)
 		goto out;
+	prepare_device(d);
 	if (conf->role == HF_ROLE_ANCHOR)
 		check_forwarding(d);
 	ret = drop_capabilities();

@@ -62,6 +62,21 @@ pass N4_connect
 
 tcp_during N1_N2_tcp_ipv4 http://10.9.0.10/big true
 tcp_during N18_tcp_ipv6 "http://[fd09::10]/big" true
+# The kernel tells of a neighbour where a device forwards, and a mobile's NICs do not (bpf/hop.h).
+neighbour_known() {
+	local id
+	for id in $(bpftool -j prog show pinned "/sys/fs/bpf/holdfast/v1/$M/progs/tc_tun_egress" | jq '.map_ids[]'); do
+		bpftool -j map show id "$id" | jq -e '.name == "neighbours"' >/dev/null || continue
+		bpftool -j map dump id "$id" | jq -e 'any(.[].formatted.values[].value; .good == 1)' >/dev/null
+		return
+	done
+	return 1
+}
+if [ "$(in_ns "$M" sysctl -n net.ipv4.ip_forward)" = 0 ] && neighbour_known; then
+	pass N1_mobile_that_does_not_forward_keeps_its_next_hop
+else
+	fail N1_mobile_that_does_not_forward_keeps_its_next_hop "no packet left by bpf_redirect()"
+fi
 in_ns "$M" ping -qc 3 -i 0.1 -W 2 10.9.0.10 >/dev/null && pass N2_icmp_echo || fail N2_icmp_echo "no answer"
 in_ns "$M" ping -qc 3 -i 0.1 -W 2 fd09::10 >/dev/null && pass N18_icmpv6_echo || fail N18_icmpv6_echo "no answer"
 wait_for 5 validated w2 || fail N13_standby_validated "w2 was not validated"
