@@ -24,7 +24,7 @@ FILE_MAX = 8 << 20
 TICK_S = 0.003
 STALL_S = 20  # so long without progress: it is lost
 # ... unless its kernel has sent nothing since servers are well: each repeat fell into another outage, and the time to the next
-# one doubles (RFC 6298 section 5.5). Up to TCP_RTO_MAX, and the answer.
+# one doubles (RFC 6298 section 5.5). So long after a repeat: TCP_RTO_MAX, and the answer.
 PATIENCE_S = 130
 ANSWER_S = 3  # to its repeat, and what its server has to do then
 BACKOFF, RTO, LAST_DATA_SENT = 4, 8, 44  # of struct tcp_info: doublings; us; ms
@@ -396,7 +396,7 @@ class Flow:
 
     def unlucky(self, now):
         sent_at = self.last_sent(now)
-        if sent_at is None or now - self.progress_at > PATIENCE_S:
+        if sent_at is None or now - sent_at > PATIENCE_S:
             return False
         if sent_at > self.load.well_since and now - sent_at > ANSWER_S:
             return False
