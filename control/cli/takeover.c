@@ -75,6 +75,9 @@ void cli_print_server(json_t *j)
 	printf("state: %s; owner: %s, epoch %d, %s\n", str(j, "state"),
 	       str(j, "owner") ? str(j, "owner") : "nobody", (int)num(j, "epoch"),
 	       json_is_true(json_object_get(j, "synced")) ? "synced" : "NOT synced");
+	if (num(j, "ready_ms"))
+		printf("may take over in %d ms at the earliest: Redis was found a moment ago\n",
+		       (int)num(j, "ready_ms"));
 	if (str(j, "trouble"))
 		printf("trouble: %s\n", str(j, "trouble"));
 	if (json_is_true(json_object_get(j, "gates_open")))

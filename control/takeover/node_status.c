@@ -79,6 +79,10 @@ json_t *node_status(struct node *n)
 	json_object_set_new(j, "owner", *s->owner ? json_string(s->owner) : json_null());
 	json_object_set_new(j, "epoch", json_integer(s->epoch));
 	json_object_set_new(j, "synced", json_boolean(s->synced));
+	json_object_set_new(j, "ready_ms",
+			    s->state == STORE_STANDBY
+				    ? json_integer((us(now, s->ready_ns) + 999) / 1000)
+				    : json_null());
 	json_object_set_new(j, "trouble", *s->why ? json_string(s->why) : json_null());
 	json_object_set_new(
 		j, "lease_us",

@@ -44,7 +44,9 @@ struct store_status {
 	uint32_t epoch;          /* of the present ownership */
 	char owner[HF_NAME_LEN]; /* "" if none or unknown */
 	uint64_t lease_until_ns; /* owner: CLOCK_BOOTTIME; ~0: no end, nobody else can claim */
-	uint64_t lag;            /* owner: records queued and not yet committed */
+	uint64_t ready_ns; /* standby: CLOCK_BOOTTIME; not before may it own, whatever the owner
+			      does */
+	uint64_t lag;      /* owner: records queued and not yet committed */
 	uint64_t commits;
 	uint64_t resyncs; /* full copies given or taken */
 	uint64_t refused; /* direct: connections of who could not prove to belong to the group */

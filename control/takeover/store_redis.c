@@ -82,17 +82,29 @@ static bool owner_is_ours(const struct redis_store *r)
 	return o->beat >= r->first_beat && o->beat <= r->beat && !strcmp(o->node, r->s.config.node);
 }
 
-uint64_t redis_vacant_ns(const struct redis_store *r)
+static struct redis_claimant claimant(const struct redis_store *r)
 {
-	const struct redis_claimant c = {
+	return (struct redis_claimant){
 		.node = r->s.config.node,
 		.lease_ms = r->s.config.lease_ms,
 		.ours = owner_is_ours(r) && !strcmp(r->run, r->held_run),
 		.kept = r->kept,
 		.return_ms = SILENCE_MS_MIN + RETRY_MS,
 	};
+}
+
+uint64_t redis_vacant_ns(const struct redis_store *r)
+{
+	const struct redis_claimant c = claimant(r);
 
 	return redis_watch_vacant_ns(&r->watch, &c);
+}
+
+const char *redis_whole_run(const struct redis_store *r)
+{
+	if (r->role == ROLE_OWNER || r->role == ROLE_HANDING)
+		return r->refilled && !r->resync_due ? r->run : "";
+	return r->watch.whole && !r->kept ? r->run : "";
 }
 
 void redis_evaluate(struct redis_store *r, uint64_t now)
@@ -102,6 +114,7 @@ void redis_evaluate(struct redis_store *r, uint64_t now)
 	const char *owner = o->node;
 
 	st->held = false;
+	st->ready_ns = 0;
 	if (r->role == ROLE_OWNER) {
 		st->state = STORE_OWNER;
 		st->epoch = r->epoch;
@@ -115,9 +128,12 @@ void redis_evaluate(struct redis_store *r, uint64_t now)
 		st->synced = false;
 		owner = "";
 	} else {
+		const struct redis_claimant c = claimant(r);
+
 		st->state = STORE_STANDBY;
 		st->epoch = o->epoch;
-		st->synced = true;
+		st->ready_ns = redis_watch_settled_ns(&r->watch, &c);
+		st->synced = st->ready_ns <= now;
 		if (r->role == ROLE_HANDING) {
 			owner = r->hand_to;
 		} else if (r->role != ROLE_NONE || now >= redis_vacant_ns(r)) {

@@ -62,6 +62,7 @@ static void on_claim(void *arg, const redisReply *reply, void *of)
 	struct redis_store *r = arg;
 	const char *owner;
 	int rc = redis_outcome(reply, &owner);
+	bool whole;
 
 	if (r->role != ROLE_CLAIMING || (uintptr_t)of != r->grant_mark)
 		return;
@@ -75,7 +76,9 @@ static void on_claim(void *arg, const redisReply *reply, void *of)
 		redis_settle(r);
 		return;
 	}
+	whole = *redis_whole_run(r);
 	redis_saw(r, reply->element[1]->str);
+	r->watch.whole = whole;
 	if (!r->linked)
 		return;
 	r->epoch = r->watch.owner.epoch;
@@ -92,6 +95,7 @@ static void on_claim(void *arg, const redisReply *reply, void *of)
 
 int redis_ask_for_it(struct redis_store *r)
 {
+	const char *run = redis_whole_run(r); /* what is loaded is as good as it was */
 	char beat[24], lease[12], lowest[12];
 
 	snprintf(beat, sizeof(beat), "%" PRIu64, ++r->beat);
@@ -100,8 +104,8 @@ int redis_ask_for_it(struct redis_store *r)
 	r->asked_ns = clock_boot_ns();
 	r->granted = false;
 	r->grant_mark = redis_run_marked(
-		r, REDIS_CLAIM, on_claim, 5,
-		(const char *[]){r->s.config.node, beat, lease, lowest, r->watch.text}, NULL);
+		r, REDIS_CLAIM, on_claim, 6,
+		(const char *[]){r->s.config.node, beat, lease, lowest, r->watch.text, run}, NULL);
 	if (!r->grant_mark)
 		return -ENOTCONN;
 	r->role = ROLE_CLAIMING;
@@ -179,9 +183,10 @@ void redis_renew(struct redis_store *r, uint64_t now)
 	snprintf(epoch, sizeof(epoch), "%u", r->epoch);
 	r->asked_ns = now;
 	r->granted = false;
-	r->grant_mark = redis_run_marked(r, REDIS_RENEW, on_renew, 5,
+	r->grant_mark = redis_run_marked(r, REDIS_RENEW, on_renew, 6,
 					 (const char *[]){r->s.config.node, beat, lease, epoch,
-							  now < r->lease_ns ? "1" : "0"},
+							  now < r->lease_ns ? "1" : "0",
+							  redis_whole_run(r)},
 					 NULL);
 	if (!r->grant_mark)
 		r->renew_ns = now + REDIS_MS * r->s.config.heartbeat_ms;
@@ -199,9 +204,10 @@ static void on_look(void *arg, const redisReply *reply, void *of)
 	r->looking = false;
 	ms = ms < REDIS_LOOK_MS_MIN ? REDIS_LOOK_MS_MIN : ms > LOOK_MS_MAX ? LOOK_MS_MAX : ms;
 	r->look_ns = clock_boot_ns() + REDIS_MS * ms;
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
 	    reply->element[0]->type != REDIS_REPLY_STRING ||
-	    reply->element[1]->type != REDIS_REPLY_STRING) {
+	    reply->element[1]->type != REDIS_REPLY_STRING ||
+	    reply->element[2]->type != REDIS_REPLY_STRING) {
 		r->watch.seen = false; /* who cannot write cannot claim */
 		redis_trouble_reply(r, TROUBLE_LEASE, reply);
 		redis_settle(r);
@@ -213,6 +219,7 @@ static void on_look(void *arg, const redisReply *reply, void *of)
 	if (r->role == ROLE_NONE) {
 		redis_trouble_over(r, TROUBLE_LEASE);
 		redis_saw(r, reply->element[0]->str);
+		redis_watch_saw_whole(&r->watch, reply->element[2]->str, r->run);
 		redis_settle(r);
 	}
 }
@@ -254,8 +261,9 @@ int redis_run_hand(struct redis_store *r, const char *to)
 
 	snprintf(epoch, sizeof(epoch), "%u", r->epoch);
 	snprintf(lease, sizeof(lease), "%u", r->s.config.lease_ms);
-	return redis_link_run(r->link, REDIS_HAND, on_hand, NULL, 4,
-			      (const char *[]){r->s.config.node, epoch, lease, to}, NULL);
+	return redis_link_run(
+		r->link, REDIS_HAND, on_hand, NULL, 5,
+		(const char *[]){r->s.config.node, epoch, lease, to, redis_whole_run(r)}, NULL);
 }
 
 void redis_hand_if_due(struct redis_store *r)

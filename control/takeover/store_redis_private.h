@@ -94,6 +94,8 @@ void redis_settle(struct redis_store *r); /* the same; it is told, and the timer
 void redis_tick_now(struct redis_store *r);
 void redis_tick_later(struct redis_store *r, uint64_t now);
 uint64_t redis_vacant_ns(const struct redis_store *r);
+/* The run of Redis if that has every record of ours, "" if it may lack some. */
+const char *redis_whole_run(const struct redis_store *r);
 void redis_saw(struct redis_store *r, const char *owner); /* the owner's key */
 /* Whatever we were; what is on its way is no longer waited for. */
 void redis_become_none(struct redis_store *r);

@@ -3,7 +3,7 @@
 
 const char *const redis_key_name[REDIS_KEYS] = {
 	[REDIS_KEY_OWNER] = "owner", [REDIS_KEY_EPOCH] = "epoch", [REDIS_KEY_RECORDS] = "records",
-	[REDIS_KEY_NODES] = "nodes", [REDIS_KEY_ASK] = "ask",
+	[REDIS_KEY_NODES] = "nodes", [REDIS_KEY_ASK] = "ask",     [REDIS_KEY_WHOLE] = "whole",
 };
 
 /* Redis refuses a script's first write when its memory is full, unless that write needs none; then
@@ -11,6 +11,11 @@ const char *const redis_key_name[REDIS_KEYS] = {
  * end a lease. Records are another matter: in REDIS_WRITE the puts come first, and are refused as
  * one. */
 #define ALTHOUGH_FULL "redis.call('HDEL', KEYS[4], '') "
+
+/* After the owner's key was written. */
+#define WHOLE(epoch, run)                                                                          \
+	"if " run " ~= '' then redis.call('SET', KEYS[6], " epoch " .. ' ' .. " run ") "           \
+	"else redis.call('DEL', KEYS[6]) end "
 
 /* now: the owner's key as it is; mine: it is ours, in that very epoch */
 #define CHECK(node, epoch)                                                                         \
@@ -31,7 +36,8 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"	highest = ARGV[3] "
 		"	redis.call('SET', KEYS[2], highest) "
 		"end "
-		"return {redis.call('GET', KEYS[1]) or '', highest}",
+		"return {redis.call('GET', KEYS[1]) or '', highest, "
+		"	redis.call('GET', KEYS[6]) or ''}",
 
 	[REDIS_CLAIM] =
 		"local now = redis.call('GET', KEYS[1]) or '' "
@@ -44,6 +50,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"local mine = string.format('%d %s %s %s', epoch, ARGV[2], ARGV[3], ARGV[1]) "
 		"redis.call('SET', KEYS[2], string.format('%d', epoch)) "
 		"redis.call('SET', KEYS[1], mine) "
+		WHOLE("string.format('%d', epoch)", "ARGV[6]")
 		"return {1, mine}",
 
 	/* The key is gone, no epoch is higher than ours and our lease lasts: Redis has lost what it
@@ -58,6 +65,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"redis.call('SET', KEYS[1], "
 		"	ARGV[4] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]) "
 		"if highest < tonumber(ARGV[4]) then redis.call('SET', KEYS[2], ARGV[4]) end "
+		WHOLE("ARGV[4]", "ARGV[6]")
 		"local ask = redis.call('GET', KEYS[5]) or '' "
 		"if ask ~= '' then redis.call('DEL', KEYS[5]) end "
 		"return {1, lost and 1 or 0, redis.call('HLEN', KEYS[3]), ask, "
@@ -80,6 +88,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"local epoch = string.format('%d', tonumber(ARGV[2]) + 1) "
 		"redis.call('SET', KEYS[2], epoch) "
 		"redis.call('SET', KEYS[1], epoch .. ' 0 ' .. ARGV[3] .. ' ' .. ARGV[4]) "
+		WHOLE("epoch", "ARGV[5]")
 		"return {1, now}",
 
 	[REDIS_ASK] =

@@ -16,6 +16,10 @@
  *
  * holdfast:{GROUP}:ask: a node that asks to be given the group.
  *
+ * holdfast:{GROUP}:whole: "EPOCH RUN". The owner of EPOCH held its lease in this run of Redis,
+ * which had every record of it; RUN is the id of a run and of its history (store_redis_link.h). So
+ * a Redis that was restarted, or took over, says nothing with what it has kept of this key.
+ *
  * None of them has an expiry, on purpose. Redis counts an expiry by its wall clock, which may be
  * set forward; it may evict what has one when memory is short; and after a crash it may come back
  * with an older state. So a claimant watches BEAT by its own CLOCK_BOOTTIME instead, and from anew
@@ -27,17 +31,18 @@
 #define REDIS_SHA_LEN 40
 
 enum redis_script {
-	/* node, beat and services, highest epoch that it knows -> owner, highest epoch */
+	/* node, beat and services, highest epoch that it knows -> owner, highest epoch, whole */
 	REDIS_LOOK,
-	/* node, beat, lease, lowest epoch - 1, what owner must be -> 1 or 0, owner */
+	/* node, beat, lease, lowest epoch - 1, what owner must be, run or "" -> 1 or 0, owner. The
+	 * run, here and below: Redis has every record in this one */
 	REDIS_CLAIM,
-	/* node, beat, lease, epoch, 1 if the lease lasts -> 1, 1 if the owner's key was lost, count
-	 * of records, who asks, nodes (flat); or 0, owner */
+	/* node, beat, lease, epoch, 1 if the lease lasts, run or "" -> 1, 1 if the owner's key was
+	 * lost, count of records, who asks, nodes (flat); or 0, owner */
 	REDIS_RENEW,
 	/* node, epoch, count of puts, that many times id and bytes, ids to delete -> 1 or 0, owner
 	 */
 	REDIS_WRITE,
-	/* node, epoch, lease, to -> 1 or 0, owner. `to` empty: back to nobody */
+	/* node, epoch, lease, to, run or "" -> 1 or 0, owner. `to` empty: back to nobody */
 	REDIS_HAND,
 	/* node -> 1 */
 	REDIS_ASK,
@@ -50,6 +55,7 @@ enum redis_key {
 	REDIS_KEY_RECORDS,
 	REDIS_KEY_NODES,
 	REDIS_KEY_ASK,
+	REDIS_KEY_WHOLE,
 	REDIS_KEYS,
 };
 

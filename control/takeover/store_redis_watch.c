@@ -37,7 +37,7 @@ int redis_owner_parse(const char *text, struct redis_owner *ret)
 
 void redis_watch_connected(struct redis_watch *w, bool new_run, uint64_t now_ns)
 {
-	w->seen = false;
+	w->seen = w->whole = false;
 	if (new_run)
 		w->run_ns = now_ns;
 }
@@ -55,28 +55,58 @@ int redis_watch_saw(struct redis_watch *w, const char *text, uint64_t now_ns)
 		return -EBADMSG;
 	strcpy(w->text, text);
 	w->owner = owner;
+	w->whole = false;
 	w->seen = true;
 	w->seen_ns = now_ns;
 	return 0;
 }
 
-uint64_t redis_watch_vacant_ns(const struct redis_watch *w, const struct redis_claimant *c)
+void redis_watch_saw_whole(struct redis_watch *w, const char *text, const char *run)
+{
+	uint64_t epoch;
+
+	w->whole = w->seen && *w->text && take_number(&text, UINT32_MAX, &epoch) &&
+		   epoch == w->owner.epoch && !strcmp(text, run);
+}
+
+static uint64_t lease_of(const struct redis_watch *w, const struct redis_claimant *c)
 {
 	uint32_t lease_ms = w->owner.lease_ms > c->lease_ms ? w->owner.lease_ms : c->lease_ms;
-	uint64_t lease_ns = (uint64_t)lease_ms * 10000 * (100 + STORE_SKEW_PERCENT);
-	uint64_t settled_ns = w->run_ns + lease_ns;
+
+	return (uint64_t)lease_ms * 10000 * (100 + STORE_SKEW_PERCENT);
+}
+
+/* Handed over, in order: to nobody, or to us. */
+static bool given(const struct redis_watch *w, const struct redis_claimant *c)
+{
+	return *w->text &&
+	       (!*w->owner.node || (w->owner.beat == 0 && !strcmp(w->owner.node, c->node)));
+}
+
+uint64_t redis_watch_settled_ns(const struct redis_watch *w, const struct redis_claimant *c)
+{
+	uint64_t lease_ns = lease_of(w, c), settled_ns = w->run_ns + lease_ns;
+
 	if (!w->seen)
 		return UINT64_MAX;
-	if (c->ours)
-		return w->seen_ns;
-	if (*w->text &&
-	    (!*w->owner.node || (w->owner.beat == 0 && !strcmp(w->owner.node, c->node))))
-		return settled_ns; /* given, in order */
-	if (!c->kept)
-		settled_ns += lease_ns + (uint64_t)c->return_ms * 1000000;
+	if (c->ours || w->whole)
+		return 0;
+	if (c->kept || given(w, c))
+		return settled_ns;
+	settled_ns += lease_ns + (uint64_t)c->return_ms * 1000000;
 	if (!*w->text && w->seen_ns > w->run_ns) /* it may have been lost since */
-		return settled_ns + w->seen_ns - w->run_ns;
-	return w->seen_ns + lease_ns > settled_ns ? w->seen_ns + lease_ns : settled_ns;
+		settled_ns += w->seen_ns - w->run_ns;
+	return settled_ns;
+}
+
+uint64_t redis_watch_vacant_ns(const struct redis_watch *w, const struct redis_claimant *c)
+{
+	uint64_t settled_ns = redis_watch_settled_ns(w, c), ended_ns;
+
+	if (!w->seen || given(w, c))
+		return settled_ns;
+	ended_ns = w->seen_ns + (c->ours ? 0 : lease_of(w, c));
+	return ended_ns > settled_ns ? ended_ns : settled_ns;
 }
 
 void redis_nodes_saw(struct redis_nodes *n, const char *name, const char *beat, uint64_t now_ns)

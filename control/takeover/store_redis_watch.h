@@ -8,7 +8,10 @@
  * we first saw it, plus STORE_SKEW_PERCENT. What Redis held before a restart or before another
  * server took over proves nothing: it may have forgotten renewals, even claims, and records. So
  * after that, nobody claims for a whole lease either, whatever the key says; and who has kept the
- * records goes first, since those in Redis may be older than what peers were told.
+ * records goes first, since those in Redis may be older than what peers were told. All this is for
+ * a Redis of which we know no more than that we have just found it. Where the owner has written
+ * that it holds its lease in this very run, and that all its records are there ("whole"), nothing
+ * can have been forgotten: every renewal since was this key's.
  */
 #ifndef HOLDFAST_TAKEOVER_STORE_REDIS_WATCH_H
 #define HOLDFAST_TAKEOVER_STORE_REDIS_WATCH_H
@@ -36,6 +39,7 @@ struct redis_watch {
 	char text[REDIS_OWNER_LEN]; /* as it was seen; "": there was no such key */
 	struct redis_owner owner;   /* zero if there was none */
 	bool seen;                  /* since the connection was made */
+	bool whole;                 /* that owner has said so, of this run */
 	uint64_t seen_ns;           /* `text` is the same since then */
 	uint64_t run_ns;            /* Redis is in this run since then, as far as we know */
 };
@@ -54,8 +58,13 @@ struct redis_claimant {
 void redis_watch_connected(struct redis_watch *w, bool new_run, uint64_t now_ns);
 /* What the key says now. 0, or -EBADMSG. */
 int redis_watch_saw(struct redis_watch *w, const char *text, uint64_t now_ns);
+/* What the key of that name says of the owner that was seen, and of the run that we are in. */
+void redis_watch_saw_whole(struct redis_watch *w, const char *text, const char *run);
 /* From when on we may claim; UINT64_MAX: nothing has been seen. */
 uint64_t redis_watch_vacant_ns(const struct redis_watch *w, const struct redis_claimant *c);
+/* Not before then, were the owner's lease to end now: 0, UINT64_MAX, or the end of what a Redis
+ * that was just found demands. */
+uint64_t redis_watch_settled_ns(const struct redis_watch *w, const struct redis_claimant *c);
 
 struct redis_nodes {
 	struct {

@@ -50,18 +50,28 @@ static const struct {
 	const char *key;
 	bool ours, kept;
 	double vacant, early; /* s */
+	const char *whole;
 } vacancies[] = {
-	{"of another", "3 9 1000 b", false, false, 111.05, 104.1},
-	{"of another, longer lease", "3 9 2000 b", false, false, 112.1, 106.2},
-	{"of another, shorter lease", "3 9 10 b", false, false, 111.05, 104.1},
-	{"given back", "3 0 1000 ", false, false, 101.05, 101.05},
-	{"given to us", "3 0 1000 a", false, false, 101.05, 101.05},
-	{"given to another", "3 0 1000 b", false, false, 111.05, 104.1},
-	{"ours, of this life", "3 9 1000 a", true, true, 110, 100.5},
-	{"of a former life of ours", "3 9 1000 a", false, false, 111.05, 104.1},
-	{"ours, of before Redis lost what came last", "3 9 1000 a", false, true, 111.05, 101.55},
-	{"lost, and we have the records", "", false, true, 111.05, 101.55},
-	{"lost, and somebody else may have", "", false, false, 114.1, 104.6},
+	{"of another", "3 9 1000 b", false, false, 111.05, 104.1, ""},
+	{"of another, longer lease", "3 9 2000 b", false, false, 112.1, 106.2, ""},
+	{"of another, shorter lease", "3 9 10 b", false, false, 111.05, 104.1, ""},
+	{"given back", "3 0 1000 ", false, false, 101.05, 101.05, ""},
+	{"given to us", "3 0 1000 a", false, false, 101.05, 101.05, ""},
+	{"given to another", "3 0 1000 b", false, false, 111.05, 104.1, ""},
+	{"ours, of this life", "3 9 1000 a", true, true, 110, 100.5, ""},
+	{"of a former life of ours", "3 9 1000 a", false, false, 111.05, 104.1, ""},
+	{"ours, of before Redis lost what came last", "3 9 1000 a", false, true, 111.05, 101.55,
+	 ""},
+	{"lost, and we have the records", "", false, true, 111.05, 101.55, ""},
+	{"lost, and somebody else may have", "", false, false, 114.1, 104.6, ""},
+	{"whole", "3 9 1000 b", false, false, 111.05, 101.55, "3 r h"},
+	{"whole, longer lease", "3 9 2000 b", false, false, 112.1, 102.6, "3 r h"},
+	{"whole, given to us", "3 0 1000 a", false, false, 0, 0, "3 r h"},
+	{"whole, of a former life of ours", "3 9 1000 a", false, false, 111.05, 101.55, "3 r h"},
+	{"whole, in another run", "3 9 1000 b", false, false, 111.05, 104.1, "3 r g"},
+	{"whole, of another epoch", "3 9 1000 b", false, false, 111.05, 104.1, "2 r h"},
+	{"whole, but lost", "", false, false, 114.1, 104.6, "0 r h"},
+	{"nonsense instead of whole", "3 9 1000 b", false, false, 111.05, 104.1, "3r h"},
 };
 
 static void vacancy_is_waited_for(void **state)
@@ -73,11 +83,13 @@ static void vacancy_is_waited_for(void **state)
 						 .ours = vacancies[i].ours,
 						 .kept = vacancies[i].kept,
 						 .return_ms = 2000};
+		const char *whole = vacancies[i].whole;
 		struct redis_watch w = {0};
 		uint64_t at;
 
 		redis_watch_connected(&w, true, 100 * SEC);
 		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 1005 * SEC / 10), 0);
+		redis_watch_saw_whole(&w, whole, "r h");
 		at = redis_watch_vacant_ns(&w, &c);
 		if (at != (uint64_t)(vacancies[i].early * 1000 + 0.5) * 1000000)
 			fail_msg("%s, seen early: %.3f s", vacancies[i].what, at / 1e9);
@@ -86,6 +98,7 @@ static void vacancy_is_waited_for(void **state)
 		assert_true(redis_watch_vacant_ns(&w, &c) == UINT64_MAX);
 		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 110 * SEC), 0);
 		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 111 * SEC), 0);
+		redis_watch_saw_whole(&w, whole, "r h");
 		at = redis_watch_vacant_ns(&w, &c);
 		if (at != (uint64_t)(vacancies[i].vacant * 1000 + 0.5) * 1000000)
 			fail_msg("%s: %.3f s", vacancies[i].what, at / 1e9);
@@ -219,12 +232,64 @@ static void t1_clean_end_gives_it_back(void **state)
 	redis_node_close(&w->a);
 	WAIT(w, w->b.status.state == STORE_OWNER);
 	assert_true(redis_world_now_ns() - began < LEASE_MS * 1000000ull);
-	/* whoever comes anew has to wait: Redis may have been started a moment ago */
+	/* so may who comes anew, as that owner said that it held its lease in this run of Redis */
 	redis_node_close(&w->b);
 	began = redis_world_now_ns();
 	redis_node_own(w, &w->a, "a", REDIS_PORT);
-	assert_true(redis_world_now_ns() - began >= LEASE_MS * 1000000ull);
+	assert_true(redis_world_now_ns() - began < LEASE_MS * 1000000ull);
 	assert_int_equal(w->a.status.epoch, 5);
+	/* else it has to wait: Redis may have been started a moment ago */
+	redis_node_close(&w->a);
+	redis_server_do(&w->master, "DEL holdfast:{g}:whole");
+	began = redis_world_now_ns();
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
+	assert_true(redis_world_now_ns() - began >= LEASE_MS * 1000000ull);
+	assert_int_equal(w->a.status.epoch, 7);
+}
+
+static uint64_t ms_since(uint64_t began)
+{
+	return (redis_world_now_ns() - began) / 1000000;
+}
+
+/* The owner vanishes a moment after a node was started: that one needs no more than the lease, for
+ * Redis knows itself to be whole; and where it does not, says that it may not take over yet. */
+static void t1_node_just_started_takes_over(void **state)
+{
+	const struct store_config b = redis_world_config("b", REDIS_PORT);
+	struct world *w = *state;
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t began;
+	char whole[32];
+
+	redis_node_own(w, &w->a, "a", A_PROXY);
+	redis_node_commit(w, &w->a, 1, 1);
+	w->b.wants = true;
+	began = redis_world_now_ns();
+	redis_node_open(w, &w->b, &b);
+	WAIT(w, w->b.status.state == STORE_STANDBY && w->b.status.synced);
+	assert_true(ms_since(began) < LEASE_MS / 2);
+	began = redis_world_now_ns();
+	redis_proxy_free(p);
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_in_range(ms_since(began), LEASE_MS / 2, LEASE_MS * 3 / 2);
+	assert_int_equal(redis_node_number(&w->b, 1), 1);
+	redis_node_close(&w->a);
+
+	/* the same, but the owner's word is of another run of Redis */
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	redis_node_close(&w->b);
+	redis_node_own(w, &w->a, "a", A_PROXY);
+	redis_proxy_free(p);
+	snprintf(whole, sizeof(whole), "%u another run", w->a.status.epoch);
+	redis_server_do(&w->master, "SET holdfast:{g}:whole %s", whole);
+	redis_node_open(w, &w->b, &b);
+	WAIT(w, w->b.status.state == STORE_STANDBY);
+	began = redis_world_now_ns();
+	assert_false(w->b.status.synced);
+	assert_true(w->b.status.ready_ns > began + LEASE_MS * 3 / 2 * 1000000ull);
+	WAIT(w, w->b.status.state == STORE_OWNER);
+	assert_true(ms_since(began) > LEASE_MS * 3 / 2);
 }
 
 static void t6_hand_over(void **state)
@@ -493,6 +558,7 @@ int main(void)
 		IN(redis_world_plain, t1_owner_cut_off_stops_before_another_begins),
 		IN(redis_world_plain, t1_renewal_whose_answer_is_late_extends_nothing),
 		IN(redis_world_plain, t1_clean_end_gives_it_back),
+		IN(redis_world_plain, t1_node_just_started_takes_over),
 		IN(redis_world_plain, t6_hand_over),
 		IN(redis_world_plain, t6_hand_over_under_load),
 		IN(redis_world_plain, t1_ten_thousand_records),

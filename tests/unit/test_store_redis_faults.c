@@ -230,18 +230,21 @@ static void t7_last_owner_goes_before_a_redis_that_lost_its_end(void **state)
 {
 	struct world *w = *state;
 	struct proxy *p = own_behind_proxy(w);
-	redisReply *owner;
+	redisReply *owner, *whole;
 
 	redis_node_stand_by(w, &w->b, "b", REDIS_PORT);
 	w->b.wants = true;
 	owner = redis_server_ask(&w->master, "GET holdfast:{g}:owner");
+	whole = redis_server_ask(&w->master, "GET holdfast:{g}:whole");
 	redis_node_commit(w, &w->a, 1, 2);
 	redis_proxy_free(p);
 	redis_server_kill(&w->master);
 	WAIT(w, w->a.status.state == STORE_AWAY && w->b.status.state == STORE_AWAY);
 	redis_server_start(&w->master, REDIS_PORT, REDIS_PLAIN);
 	redis_server_do(&w->master, "SET holdfast:{g}:owner %s", owner->str);
+	redis_server_do(&w->master, "SET holdfast:{g}:whole %s", whole->str);
 	freeReplyObject(owner);
+	freeReplyObject(whole);
 	WAIT(w, w->b.status.state != STORE_AWAY);
 	HOLDS(w, LEASE_MS * 3 / 2, w->b.ownerships == 0);
 	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
