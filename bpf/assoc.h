@@ -81,7 +81,7 @@ static __always_inline bool assoc_is_host(const struct assoc_val *assoc, const s
 	return addr_equal(family == 4 ? &assoc->host4 : &assoc->host6, addr);
 }
 
-/* The coarse clock moves once a tick: most packets find the stamp there already and leave
+/* The clock of the packets moves once a tick: most packets find the stamp there already and leave
  * the line clean. */
 static __always_inline void path_heard(struct path_val *path, __u64 now_ns)
 {

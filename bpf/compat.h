@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include <linux/bpf.h>
+#include <linux/version.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -21,6 +22,7 @@
 #include <linux/icmpv6.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
 #include <holdfast/layout.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The tc side of what datapath.h needs from a context: ctx_xdp.h has the same
- * names. Checksums go through the kernel's helpers, for a packet may carry
- * offload state (CHECKSUM_PARTIAL, CHECKSUM_COMPLETE).
+ * names. A checksum may be one that the device is still to make, or has made
+ * (CHECKSUM_PARTIAL, CHECKSUM_COMPLETE).
  */
 #ifndef HOLDFAST_BPF_CTX_SKB_H
 #define HOLDFAST_BPF_CTX_SKB_H
@@ -14,6 +14,7 @@
 
 const volatile __u32 hf_tun_ifindex;  /* hf0; 0: there is none, nothing is decoded */
 const volatile __u16 hf_control_port; /* host order */
+const volatile bool hf_csum_helpers;  /* as on a kernel that does not show its structures */
 
 #include "csum.h"
 #include "maps.h"
@@ -46,14 +47,54 @@ static __always_inline __sum16 *ctx_check(ctx_t *ctx, __u32 offset)
 	return (void *)(check + 1) > ctx_data_end(ctx) ? NULL : check;
 }
 
+/* <linux/skbuff.h>: of the kernel's own structure, what it knows about a packet's checksum. */
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+#define CHECKSUM_COMPLETE 2
+#define CHECKSUM_PARTIAL  3
+
+extern int LINUX_KERNEL_VERSION __kconfig;
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak; /* since Linux 6.2; costs nothing */
+
+/* Where the kernel's structure tells what to do, a store does it; false: nothing is done, and the
+ * helpers have to. They take as long as half of all the rest. */
+static __always_inline bool ctx_csum_store(ctx_t *ctx, const struct packet *p, __u32 offset,
+					   __u32 pseudo, __u32 diff)
+{
+	struct sk_buff *skb;
+	__sum16 *check;
+	__u8 summed;
+
+	if (hf_csum_helpers || LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 2, 0))
+		return false;
+	skb = bpf_cast_to_kern_ctx(ctx);
+	summed = BPF_CORE_READ_BITFIELD(skb, ip_summed);
+	check = ctx_check(ctx, offset);
+	if (!check || summed == CHECKSUM_COMPLETE)
+		return false;
+	if (unlikely(p->unsummed))
+		return true;
+	if (summed == CHECKSUM_PARTIAL) {
+		*check = csum_fold16((__u64)*check + pseudo);
+		return true;
+	}
+	*check = csum_apply(*check, (__u64)pseudo + diff);
+	if (p->proto == IPPROTO_UDP && !*check)
+		*check = 0xffff;
+	return true;
+}
+
 /*
  * Corrects the checksum at `offset`: `pseudo` is the difference of what only the
  * pseudo header brings under it, `diff` of all else. `undo`: the addresses
  * changed in an IPv6 header.
  *
- * Only the helper knows whether the sum is still to be made by the device (CHECKSUM_PARTIAL), where
- * the field holds the pseudo header's alone. What it made of the field tells: the difference was
- * added to a partial sum, but taken away from a whole one. That saves the second call.
+ * To a program only a helper knows whether the sum is still to be made by the device
+ * (CHECKSUM_PARTIAL), where the field holds the pseudo header's alone. What it made of the field
+ * tells: the difference was added to a partial sum, but taken away from a whole one. That saves the
+ * second call.
  */
 static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 offset, __u64 pseudo,
 				     __u64 diff, bool undo)
@@ -66,6 +107,8 @@ static __always_inline long ctx_csum(ctx_t *ctx, const struct packet *p, __u32 o
 	__sum16 *check;
 	long err;
 
+	if (likely(ctx_csum_store(ctx, p, offset, change, csum_fold32(diff))))
+		return 0;
 	if (change) {
 		check = ctx_check(ctx, offset);
 		if (!check)
@@ -156,7 +199,7 @@ static __noinline void hop_refresh(ctx_t *ctx, const struct packet *p, const str
 				 : addr_equal((void *)val->fib.ipv6_dst, nexthop)) &&
 		(*(__u32 *)val->fib.dmac | *(__u16 *)(val->fib.dmac + 4));
 	val->route = rw->route;
-	val->tick = bpf_ktime_get_coarse_ns();
+	val->tick = tick_ns();
 	val->from = rw->ifindex;
 	val->nexthop = *nexthop;
 }

@@ -163,7 +163,7 @@ static __noinline bool hop_look_up(ctx_t *ctx, const struct packet *p, const str
 	if (!hop_possible(ctx->ingress_ifindex, val->fib.ifindex))
 		return false;
 	val->route = rw->route;
-	val->tick = rw->route ? bpf_ktime_get_coarse_ns() : 0;
+	val->tick = rw->route ? tick_ns() : 0;
 	val->from = ctx->ingress_ifindex;
 	return true;
 }

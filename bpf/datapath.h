@@ -46,6 +46,24 @@ static __always_inline struct flow_val *datapath_flow(struct packet *p, struct f
 	return NULL;
 }
 
+/* Stamps the flow of a packet. false: it has none. */
+static __always_inline bool datapath_touch(struct packet *p, struct flow_key *key,
+					   struct assoc_val *assoc, bool up, struct hint *hint,
+					   __u64 now_ns)
+{
+	__u8 flags = p->tcp_flags & FLOW_TCP_FLAGS;
+	struct flow_val *flow;
+
+	if (likely(hint_has_flow(hint, key->port, flags)))
+		return true;
+	flow = datapath_flow(p, key, assoc, up);
+	if (!flow)
+		return false;
+	flow_touch(flow, flags, up, now_ns);
+	hint_set_flow(hint, key->port, flags);
+	return true;
+}
+
 /* ---- decode -------------------------------------------------------------- */
 
 /*
@@ -130,16 +148,14 @@ static __always_inline bool decode_inner(const struct packet *p, const struct as
 }
 
 static __always_inline enum verdict decode_send(ctx_t *ctx, struct packet *p, struct rewrite *rw,
-						struct flow_val *flow, struct path_val *path,
-						__u64 now_ns, enum origin origin)
+						struct path_val *path, __u64 now_ns,
+						enum origin origin)
 {
 	__u32 bytes, largest, packets = ctx_segments(ctx, p, &bytes, &largest);
-	bool up = rw->up;
 	struct hop hop;
 
 	if (origin == ORIGIN_NIC && !hop_find(ctx, p, rw, &hop, now_ns))
 		return VERDICT_PASS;
-	flow_touch(flow, p, up, now_ns);
 	path_received(path, packets, bytes);
 	if ((origin == ORIGIN_NIC && ctx_untag(ctx, p)) || rewrite_packet(ctx, p, rw))
 		return verdict_for(p, VERDICT_BROKEN, HF_REASON_HELPER_FAILED);
@@ -155,12 +171,11 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 	struct flow_key key = {};
 	struct service_val *service;
 	struct assoc_val *assoc;
-	struct flow_val *flow;
 	struct path_val *path;
 	struct rewrite rw;
 	struct hint *hint;
 	__u32 *found, index;
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	__u64 now_ns = tick_ns();
 	__be16 port;
 	bool anchor;
 	__s32 id;
@@ -226,10 +241,9 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 			return VERDICT_PASS;
 		rw.dport = id;
 	}
-	flow = datapath_flow(p, &key, assoc, anchor);
-	if (!flow)
+	if (!datapath_touch(p, &key, assoc, anchor, hint, now_ns))
 		return verdict_for(p, VERDICT_REFUSE, p->reason);
-	return decode_send(ctx, p, &rw, flow, path, now_ns, origin);
+	return decode_send(ctx, p, &rw, path, now_ns, origin);
 }
 
 /* ---- encode -------------------------------------------------------------- */
@@ -237,19 +251,16 @@ static __noinline enum verdict decode_data(ctx_t *ctx, struct packet *p, enum or
 bool encode_down; /* the last packet was one to a mobile */
 
 static __always_inline enum verdict encode_send(ctx_t *ctx, struct packet *p, struct rewrite *rw,
-						struct flow_val *flow, struct path_val *path,
-						__u64 now_ns)
+						struct path_val *path, __u64 now_ns)
 {
 	__u32 bytes, largest, packets = ctx_segments(ctx, p, &bytes, &largest);
 	int growth = rewrite_growth(p, rw);
-	bool up = rw->up;
 	struct hop hop;
 
 	if (path->mtu && largest + growth > path->mtu)
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_TOO_BIG);
 	if (!hop_find(ctx, p, rw, &hop, now_ns))
 		return VERDICT_PASS;
-	flow_touch(flow, p, up, now_ns);
 	path_sent(path, packets, bytes + growth * packets, now_ns);
 	if (rewrite_packet(ctx, p, rw))
 		return verdict_for(p, VERDICT_BROKEN, HF_REASON_HELPER_FAILED);
@@ -287,13 +298,12 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, bool up
 					   enum origin origin)
 {
 	const struct hf_addr *inner = up ? &p->src : &p->dst, *far = up ? &p->dst : &p->src;
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	__u64 now_ns = tick_ns();
 	__u8 role = up ? HF_ROLE_MOBILE : HF_ROLE_ANCHOR;
 	struct host_val *host = NULL; /* stays so where a hint did */
 	struct service_val *service;
 	struct flow_key key = {};
 	struct assoc_val *assoc;
-	struct flow_val *flow;
 	struct path_val *path;
 	struct rewrite rw;
 	struct hint *hint;
@@ -347,8 +357,7 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, bool up
 	} else {
 		rw.sport = service->emulator;
 	}
-	flow = datapath_flow(p, &key, assoc, up);
-	if (!flow)
+	if (!datapath_touch(p, &key, assoc, up, hint, now_ns))
 		return verdict_for(p, VERDICT_PUNT, p->reason);
 	path = assoc_path(assoc, origin == ORIGIN_TUN_IN, &rw.route);
 	if (!path)
@@ -360,7 +369,7 @@ static __noinline enum verdict encode_data(ctx_t *ctx, struct packet *p, bool up
 	rw.nexthop = &path->nexthop;
 	if (!cross_possible(p, &rw))
 		return verdict_for(p, VERDICT_PUNT, HF_REASON_UNSUPPORTED);
-	return encode_send(ctx, p, &rw, flow, path, now_ns);
+	return encode_send(ctx, p, &rw, path, now_ns);
 }
 
 /* ---- both ----------------------------------------------------------------- */

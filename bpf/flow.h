@@ -9,6 +9,7 @@
 #include "compat.h"
 #include "maps.h"
 #include "parse.h"
+#include "tick.h"
 
 #define FLOW_TCP_FLAGS   (HF_TCP_FIN | HF_TCP_SYN | HF_TCP_RST | HF_TCP_ACK)
 #define FLOW_REFUSED_GAP 1000000000ull
@@ -60,7 +61,7 @@ static __always_inline bool flow_may_open(const struct packet *p)
 /* Returns HF_REASON_NONE when the flow is there now. */
 static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
 {
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	__u64 now_ns = tick_ns();
 	__u32 now = flow_ms(now_ns), had;
 	struct flow_val flow = {
 		.last_up = now,
@@ -95,10 +96,8 @@ static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
  * but those of its path are. Plain stores: an element that is freed and taken again under our eyes
  * gets a stamp that is not its own, which is harmless.
  */
-static __always_inline void flow_touch(struct flow_val *flow, const struct packet *p, bool up,
-				       __u64 now_ns)
+static __always_inline void flow_touch(struct flow_val *flow, __u8 flags, bool up, __u64 now_ns)
 {
-	__u8 flags = p->tcp_flags & FLOW_TCP_FLAGS;
 	__u32 now = flow_ms(now_ns);
 
 	if (up) {

@@ -20,7 +20,7 @@ static __noinline bool frag_ports(struct packet *p)
 		.id = p->frag_id,
 		.proto = p->proto,
 	};
-	__u32 now = flow_ms(bpf_ktime_get_coarse_ns());
+	__u32 now = flow_ms(tick_ns());
 	struct frag_val *found;
 
 	if (p->frag == FRAG_FIRST) {

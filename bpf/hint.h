@@ -2,11 +2,14 @@
 /*
  * Two look-ups in hash maps are a third of what a packet costs on XDP. So what
  * they said of two addresses and a service's port serves all packets of the same
- * tick of the coarse clock (at most 10 ms) that have these: so long at most may
- * `peers`, `hosts`, `services` and `emulators` be believed after a change. A hint
+ * tick (at most 10 ms) that have these: so long at most may `peers`, `hosts`,
+ * `services` and `emulators` be believed after a change. A hint
  * is two indices into arrays, and what is there is compared with the packet: one
  * of another packet costs the look-ups that it was to save, and nothing else.
  * What was not found, or not accepted, leaves none and is asked for each time.
+ *
+ * A hint names the last flow, too: one packet of a tick finds it and stamps it, and
+ * those that follow with the same TCP flags would write nothing into it.
  */
 #ifndef HOLDFAST_BPF_HINT_H
 #define HOLDFAST_BPF_HINT_H
@@ -14,12 +17,17 @@
 #include "compat.h"
 #include "parse.h"
 
-#define HINT_BITS 10 /* of each direction */
+#define HINT_BITS    10 /* of each direction */
+#define HINT_NO_FLOW 0xff
 
 struct hint {
 	__u64 tick;
 	__u32 owner; /* decode: the path, and it is accepted; encode: the association */
 	__u32 service;
+	__be16 port; /* of the flow's key */
+	__u8 flags;  /* TCP flags that every packet of the flow has, or HINT_NO_FLOW */
+	__u8 pad;
+	__u32 pad2;
 };
 
 struct {
@@ -41,7 +49,21 @@ static __always_inline void hint_set(struct hint *hint, __u32 owner, __u32 servi
 {
 	hint->owner = owner;
 	hint->service = service;
+	hint->flags = HINT_NO_FLOW;
 	hint->tick = now_ns;
+}
+
+/* `flags`: the packet's, of those that a flow keeps. */
+static __always_inline bool hint_has_flow(const struct hint *hint, __be16 port, __u8 flags)
+{
+	return hint->port == port && hint->flags == flags;
+}
+
+/* A packet with any other flag than ACK changes what its flow is. */
+static __always_inline void hint_set_flow(struct hint *hint, __be16 port, __u8 flags)
+{
+	hint->port = port;
+	hint->flags = flags & ~HF_TCP_ACK ? HINT_NO_FLOW : flags;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * A FIB look-up costs as much as all the rest of a packet. One serves for all packets of the same
- * tick of the coarse clock (at most 10 ms) that go the same way: so long at most does a
+ * tick (at most 10 ms) that go the same way: so long at most does a
  * change of routes or neighbours wait. Neither the address of the application nor its port
  * has a say in a cached one, only what rewrite_route_…() names.
  */
@@ -10,6 +10,7 @@
 
 #include "compat.h"
 #include "parse.h"
+#include "tick.h"
 
 #define HOPS 1024
 

@@ -31,6 +31,8 @@ struct env {
 	int tun; /* descriptor of hf0, -1 if there is none */
 };
 
+bool env_csum_helpers;
+
 static int failed;
 
 static const char *const setup[] = {
@@ -86,7 +88,8 @@ void env_say(bool good, const char *name, const char *format, ...)
 {
 	va_list args;
 
-	printf("%s %s", good ? "PASS" : "FAIL", name);
+	printf("%s %s%s", good ? "PASS" : "FAIL", name,
+	       env_csum_helpers ? ", checksums by helpers" : "");
 	if (!good) {
 		failed++;
 		printf(": ");
@@ -129,6 +132,7 @@ static int env_load(struct env *env, __u32 max_flows)
 		return -errno;
 	env->tc->rodata->hf_tun_ifindex = env->tun < 0 ? env->lan : (int)if_nametoindex("hf0");
 	env->tc->rodata->hf_control_port = WIRE_CONTROL_PORT;
+	env->tc->rodata->hf_csum_helpers = env_csum_helpers;
 	env->xdp->rodata->hf_tun_ifindex = env->tun < 0 ? env->lan : (int)if_nametoindex("hf0");
 	env->xdp->rodata->hf_control_port = WIRE_CONTROL_PORT;
 	bpf_map__set_max_entries(env->tc->maps.flows, max_flows);

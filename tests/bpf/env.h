@@ -58,6 +58,9 @@ struct run {
 
 struct env;
 
+/* The next env_open(): checksums on tc as on kernels before 6.2, and its lines say so. */
+extern bool env_csum_helpers;
+
 /* NULL: said why on stdout, as a line of tests/run.sh. */
 struct env *env_open(__u32 max_flows);
 void env_close(struct env *env);

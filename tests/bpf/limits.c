@@ -361,6 +361,37 @@ static void test_hints(struct env *env, bool xdp)
 		now.rx_packets);
 }
 
+/* A flow that was found is known for a tick; what ends a connection is noted nevertheless, and once
+ * the flow is gone no segment but a SYN comes through. */
+static void test_known_flow(struct env *env, bool xdp)
+{
+	const char *name = xdp ? "N1 a flow that is known for a tick is no other flow (XDP)"
+			       : "N1 a flow that is known for a tick is no other flow (tc)";
+	int redirected = xdp ? XDP_REDIRECT : TC_ACT_REDIRECT, first, known, reset, other, gone;
+	struct sample up = row_packet(UP), end = from_port(UP, ntohs(env_port(4, IPPROTO_TCP)));
+	struct flow_key key = {.assoc = ENV_ASSOC,
+			       .port = env_port(4, IPPROTO_TCP),
+			       .service = env_service(4, IPPROTO_TCP)};
+	int refused = xdp ? XDP_PASS : TC_ACT_SHOT;
+	struct flow_val noted;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	first = pass(env, ROW_DECODE, xdp, up);
+	known = pass(env, ROW_DECODE, xdp, up);
+	((__u8 *)end.data)[14 + 20 + 13] = HF_TCP_RST | HF_TCP_ACK;
+	reset = pass(env, ROW_DECODE, xdp, end);
+	noted = flow(env, key.port);
+	pass(env, ROW_DECODE, xdp, up);
+	other = pass(env, ROW_DECODE, xdp, from_port(UP, 4));
+	bpf_map_delete_elem(env_map(env, "flows"), &key);
+	nanosleep(&tick, NULL);
+	gone = pass(env, ROW_DECODE, xdp, up);
+	env_say(first == redirected && known == redirected && reset == redirected &&
+			noted.tcp_up & HF_TCP_RST && other == refused && gone == refused,
+		name, "verdicts %d, %d, %d, %d, %d, flags %#x", first, known, reset, other, gone,
+		noted.tcp_up);
+}
+
 /* The last octet of the MAC address that an encoded packet leaves with; 0x02: it still has its own,
  * and the kernel asks for the neighbour's. */
 static int leaves_to(struct env *env)
@@ -406,6 +437,8 @@ void test_limits(struct env *env)
 	test_neighbours(env);
 	test_hints(env, false);
 	test_hints(env, true);
+	test_known_flow(env, false);
+	test_known_flow(env, true);
 	test_ports(env);
 	test_full(env, false);
 	test_full(env, true);

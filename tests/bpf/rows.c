@@ -200,7 +200,8 @@ static void run_cut(struct env *env, const struct row *row, bool xdp)
 
 void test_rows(struct env *env)
 {
-	for (int xdp = 0; xdp < 2; xdp++) {
+	/* XDP has no such helpers */
+	for (int xdp = 0; xdp < (env_csum_helpers ? 1 : 2); xdp++) {
 		for (size_t i = 0; i < ROWS; i++)
 			run_row(env, &rows[i], xdp);
 		for (size_t i = 0; i < ROWS; i++)
