@@ -25,6 +25,7 @@
 #include "control/path/tun.h"
 #include "control/peer/assoc.h"
 #include "control/service.h"
+#include "control/sweep.h"
 
 #define TICK_IDLE_US 50000u
 #define SWEEP_MS     5000u
@@ -95,7 +96,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
 	uint64_t now = clock_us(), next = TICK_IDLE_US;
-	bool ending = false, swept = false;
+	bool ending = false;
 	int held;
 
 	(void)fd;
@@ -114,16 +115,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		if (!a->doomed)
 			assoc_tick(a, now, TICK_IDLE_US);
 		if (a->doomed) {
-			bool sweeps = d->assoc_map[i].flows;
-
-			/* Whoever was cut off with all its mobiles loses them all at once, and to
-			 * take away flows is to walk the whole map: one in a tick. */
-			if (sweeps && swept) {
-				assoc_route(a, NULL, HF_MODE_DOWN);
-				next = 1000;
-				continue;
-			}
-			swept |= sweeps;
 			command_publish_state(d, a);
 			assoc_free(a);
 			continue;
@@ -163,24 +154,11 @@ static void follow_settings(struct daemon *d)
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *d = arg;
-	const struct conf_timers *t = &d->conf->timers;
-	struct sweep_args args = {
-		.tcp_established_ms = t->tcp_established,
-		.tcp_transitory_ms = t->tcp_transitory,
-		.udp_ms = t->udp,
-		.icmp_ms = t->icmp,
-		.assoc = ~0u,
-	};
-	int ret;
 
 	(void)fd;
 	(void)what;
 	follow_settings(d);
-	ret = loader_sweep(d->loader, &args);
-	if (ret)
-		log_warning("idle flows could not be swept: %s", strerror(-ret));
-	else if (args.expired)
-		log_debug("%u flows expired, %u live", args.expired, args.live);
+	sweep_begin(d->sweep);
 }
 
 static void on_udp(evutil_socket_t fd, short what, void *arg)
@@ -588,7 +566,8 @@ static int open_data_plane(struct daemon *d)
 	d->park = park_new(d->conf->park_bytes, d->conf->park_total_bytes);
 	d->hold = hold_new();
 	d->flowevents = flowevents_new(d);
-	if (!d->services || !d->park || !d->hold || !d->flowevents)
+	d->sweep = sweep_new(d);
+	if (!d->services || !d->park || !d->hold || !d->flowevents || !d->sweep)
 		return -ENOMEM;
 	ret = adopt(d);
 	if (ret)
@@ -753,6 +732,7 @@ out:
 			tun_remove(d->tun_fd);
 	}
 	flowevents_free(d->flowevents);
+	sweep_free(d->sweep);
 	services_free(d->services);
 	park_free(d->park);
 	hold_free(d->hold);

@@ -21,6 +21,7 @@ struct event_base;
 struct flowevents;
 struct path;
 struct services;
+struct sweep;
 
 struct daemon {
 	struct conf *conf;
@@ -36,6 +37,7 @@ struct daemon {
 	struct tls_server *tls; /* anchor */
 	struct services *services;
 	struct flowevents *flowevents;
+	struct sweep *sweep;
 	int tun_fd;
 	uint32_t tun_ifindex;
 	uint32_t tun_mtu;

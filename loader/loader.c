@@ -48,6 +48,8 @@ static int take_programs(struct loader *l, const struct loader_options *options,
 	ret = object_load(&o, l->map_fd, l->prog_fd, &l->xdp_err, err);
 	if (ret == 0 && !l->adopted)
 		ret = write_meta(l->map_fd[LOADER_META], o.max_flows, err);
+	if (ret == 0)
+		sweep_mark(l->map_fd[LOADER_FLOWS]);
 	if (ret == 0 && !l->adopted)
 		ret = pin_maps(&l->place, l->map_fd, err);
 	if (ret == 0)
@@ -144,19 +146,6 @@ struct assoc_val *loader_assocs(const struct loader *l)
 struct path_val *loader_paths(const struct loader *l)
 {
 	return l->paths;
-}
-
-int loader_sweep(const struct loader *l, struct sweep_args *args)
-{
-	struct sweep_args a = *args;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &a, .ctx_size_in = sizeof(a));
-
-	if (bpf_prog_test_run_opts(l->prog_fd[PROG_FLOW_SWEEP], &opts) < 0)
-		return -errno;
-	if ((int32_t)opts.retval < 0)
-		return (int32_t)opts.retval;
-	*args = a;
-	return 0;
 }
 
 int reasons_sum(int fd, uint32_t n, uint64_t *counts)

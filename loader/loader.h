@@ -105,8 +105,24 @@ int loader_detach(struct loader *l, uint32_t ifindex, struct loader_error *err);
  * Changes nothing, and so waits for nobody. */
 int loader_attachments(const struct loader *l, struct loader_attachment *list, size_t max);
 
-/* Runs "flow_sweep" once. */
-int loader_sweep(const struct loader *l, struct sweep_args *args);
+/* A sweep of "flows" under way; all zero: about to begin. */
+struct loader_sweep {
+	uint32_t next;   /* where the map is gone on with */
+	uint32_t size;   /* flows that the next slice looks at, at most LOADER_SLICE_FLOWS */
+	uint32_t walked; /* places of the map, empty ones too, that the last slice looked at */
+	uint32_t seen;   /* flows, by the last slice */
+	uint32_t expired;
+	uint32_t live; /* both: by all so far */
+};
+#define LOADER_SLICE_FLOWS 512u
+
+/* One slice of a sweep: flows that are idle for longer than `limits`, or whose service or
+ * association is not in use, are taken away, and counted off in assoc_val.flows. Each flow that is
+ * there all the time from the first slice to the last is looked at. No system call of it takes
+ * longer than some tenths of a millisecond, whatever the size of the map and however few flows are
+ * in it: the kernel runs nobody else on this CPU meanwhile, unless it was built to preempt.
+ * 1: there is more, 0: that was the last slice, or a negative errno. */
+int loader_sweep(const struct loader *l, const struct sweep_limits *limits, struct loader_sweep *s);
 
 /* Sums a per-CPU counter over the CPUs into counts[reason]. */
 int loader_reasons(const struct loader *l, uint64_t counts[static HF_REASON_COUNT]);

@@ -86,8 +86,6 @@ static const char *lacking(bool xdp)
 		return "BPF hash maps with LRU";
 	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_redirect_neigh, NULL) == 0)
 		return "the helper bpf_redirect_neigh (Linux 5.10)";
-	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_for_each_map_elem, NULL) == 0)
-		return "the helper bpf_for_each_map_elem (Linux 5.13)";
 	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop, NULL) == 0)
 		return "the helper bpf_loop (Linux 5.17)";
 	return NULL;

@@ -56,7 +56,7 @@ static int print(void *arg, const struct flow_key *key, const struct flow_val *v
 	struct service_val s;
 
 	if (bpf_map_lookup_elem(loader_map_fd(p->loader, LOADER_SERVICE_TABLE), &index, &s) ||
-	    !s.used)
+	    !s.used || !assoc.used)
 		return 0;
 	if (p->limit && p->count++ >= p->limit)
 		return 1;

@@ -16,6 +16,7 @@
 #include "control/hook.h"
 #include "control/log.h"
 #include "control/path/pump.h"
+#include "control/sweep.h"
 
 #define TICK_MIN_US    1000u
 #define TICK_BUSY_US   10000u
@@ -34,7 +35,7 @@ struct assoc *assoc_new(struct daemon *d, enum hf_role role, const char *name)
 	struct assoc *a;
 	uint32_t i;
 
-	for (i = 0; i < HF_ASSOCS_MAX && d->assocs[i]; i++)
+	for (i = 0; i < HF_ASSOCS_MAX && (d->assocs[i] || sweep_holds(d->sweep, i)); i++)
 		;
 	if (i == HF_ASSOCS_MAX)
 		return NULL;
@@ -127,18 +128,14 @@ static void drop_host(struct assoc *a, const struct hf_addr *addr)
 void assoc_free(struct assoc *a)
 {
 	struct daemon *d = a->d;
-	struct sweep_args sweep = {.assoc = a->index};
 
 	assoc_route(a, NULL, HF_MODE_DOWN);
 	drop_host(a, &a->host4);
 	drop_host(a, &a->host6);
 	while (a->paths)
 		path_free(a->paths);
-	/* it walks the whole map; at the end the map goes anyway */
-	if (d->assoc_map[a->index].flows && (!d->stopping || d->keep))
-		loader_sweep(d->loader, &sweep);
 	park_drop(d->park, a->index);
-	memset(&d->assoc_map[a->index], 0, sizeof(struct assoc_val));
+	sweep_vacate(d->sweep, a->index);
 	d->assocs[a->index] = NULL;
 	while (d->assoc_top && !d->assocs[d->assoc_top - 1])
 		d->assoc_top--;

@@ -95,7 +95,8 @@ struct assoc {
 struct assoc *assoc_new(struct daemon *d, enum hf_role role, const char *name);
 /* Takes over a pinned association with its paths. */
 struct assoc *assoc_adopt(struct daemon *d, uint32_t index);
-/* Gives back everything, in the maps too (its flows included). */
+/* Gives back everything, in the maps too. Its flows go after it, and its index is taken until then.
+ */
 void assoc_free(struct assoc *a);
 struct assoc *assoc_named(const struct daemon *d, const char *name);
 

@@ -254,16 +254,24 @@ struct hf_event {
 	__be16 port;
 };
 
-/* argument of the program "flow_sweep" (BPF_PROG_TYPE_SYSCALL): idle times in ms */
-struct sweep_args {
+/* idle times */
+struct sweep_limits {
 	__u32 tcp_established_ms; /* RFC 5382 REQ-5: at least 2 h 4 min */
 	__u32 tcp_transitory_ms;  /* RFC 5382 REQ-5, RFC 7857 section 2: 4 min */
 	__u32 udp_ms;             /* RFC 4787 REQ-5: 5 min */
 	__u32 icmp_ms;            /* RFC 5508 REQ-2: 60 s */
-	__u32 assoc;              /* ~0: all; else every flow of this one is removed */
-	__u32 expired;            /* out */
-	__u32 live;               /* out */
+};
+
+/* Argument of the program "flow_sweep" (BPF_PROG_TYPE_SYSCALL): of these flows it takes away those
+ * that are idle, or whose service or association is not in use. */
+#define HF_SWEEP_KEYS 32u
+struct sweep_args {
+	struct sweep_limits limits;
+	__u32 count;   /* of `keys`, at most HF_SWEEP_KEYS */
+	__u32 expired; /* out */
+	__u32 live;    /* out; what is not there is neither */
 	__u32 pad;
+	struct flow_key keys[HF_SWEEP_KEYS];
 };
 
 #ifndef __bpf__
@@ -287,6 +295,7 @@ static_assert(sizeof(struct echo_key) == 12, "layout");
 static_assert(sizeof(struct frag_key) == 40, "layout");
 static_assert(sizeof(struct frag_val) == 8, "layout");
 static_assert(sizeof(struct hf_event) == 24, "layout");
+static_assert(sizeof(struct sweep_args) == 288, "layout");
 #endif
 
 #endif

@@ -6,7 +6,12 @@
  *   tun N                          value for the next loader_open()
  *   own | guest | adopt            loader_open()
  *   attach IFNAME nic|tun MODE     prints the mode in use
- *   detach IFNAME                  list, sweep, reasons, route N, hold, remove, purge
+ *   room N                         flows, for the next loader_open()
+ *   detach IFNAME                  list, reasons, route N, hold, remove, purge
+ *   fill N ASSOC                   puts flows in, half of them idle for long
+ *   end ASSOC                      it is in use no more; prints how many flows it had
+ *   sweep                          in slices: prints what was expired and what lives; the number of
+ *                                  slices, and the most flows and places that one looked at
  *   hook IFNAME ingress|egress     prints identifier and name of every program on a tcx hook, in
  *                                  their order
  *
@@ -15,9 +20,11 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loader/loader.h"
@@ -62,6 +69,52 @@ static int show_hook(const char *ifname, bool egress)
 	return 0;
 }
 
+#define IDLE_MS 60000u
+
+static int fill(uint32_t count, uint32_t assoc)
+{
+	const struct service_val service = {.proto = IPPROTO_UDP, .used = 1};
+	struct assoc_val *a = &loader_assocs(l)[assoc];
+	struct timespec t;
+	uint32_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint32_t)((uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000);
+	for (uint32_t i = 0; i <= count >> 16; i++)
+		if (bpf_map_update_elem(loader_map_fd(l, LOADER_SERVICE_TABLE), &i, &service, 0))
+			return -errno;
+	a->used = 1;
+	a->flows = count;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct flow_key key = {
+			.assoc = assoc, .port = (__be16)i, .service = (__u16)(i >> 16)};
+		const struct flow_val val = {.last_up = now - (i & 1 ? 2 * IDLE_MS : 0),
+					     .last_down = now - 2 * IDLE_MS};
+
+		if (bpf_map_update_elem(loader_map_fd(l, LOADER_FLOWS), &key, &val, BPF_NOEXIST))
+			return -errno;
+	}
+	return 0;
+}
+
+static int sweep(void)
+{
+	const struct sweep_limits limits = {.udp_ms = IDLE_MS};
+	struct loader_sweep s = {0};
+	uint32_t slices = 0, seen = 0, walked = 0;
+	int ret;
+
+	do {
+		ret = loader_sweep(l, &limits, &s);
+		slices++;
+		seen = s.seen > seen ? s.seen : seen;
+		walked = s.walked > walked ? s.walked : walked;
+	} while (ret > 0);
+	if (ret == 0)
+		printf("swept %u %u\nslices %u %u %u\n", s.expired, s.live, slices, seen, walked);
+	return ret;
+}
+
 static int run(const char *name, const char *root, char **word)
 {
 	struct loader_options options = {.name = name, .pin_root = root, .max_flows = 1024};
@@ -104,11 +157,17 @@ static int run(const char *name, const char *root, char **word)
 				       list[i].kind == LOADER_TUN ? "tun" : "nic",
 				       loader_mode_name(list[i].mode));
 		} else if (!strcmp(w, "sweep")) {
-			struct sweep_args args = {.assoc = ~0u, .expired = ~0u, .live = ~0u};
+			ret = sweep();
+		} else if (!strcmp(w, "fill")) {
+			ret = fill((uint32_t)atoi(word[1]), (uint32_t)atoi(word[2]));
+			word += 2;
+		} else if (!strcmp(w, "end")) {
+			struct assoc_val *a = &loader_assocs(l)[atoi(*++word)];
 
-			ret = loader_sweep(l, &args);
-			if (ret == 0)
-				printf("swept %u %u\n", args.expired, args.live);
+			a->used = 0;
+			printf("had %u\n", a->flows);
+		} else if (!strcmp(w, "room")) {
+			options.max_flows = (uint32_t)atoi(*++word);
 		} else if (!strcmp(w, "reasons")) {
 			uint64_t counts[HF_REASON_COUNT];
 

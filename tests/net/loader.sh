@@ -99,6 +99,30 @@ makes_and_pins() {
 			jq '.[0].formatted.value.max_flows')" = 1024 ]
 }
 
+# Of the last sweep: neither too many flows nor, and that is a matter of landmarks, too many empty
+# places in one go, which is half of them here.
+slices_within() {
+	local flows places
+
+	read -r _ _ flows places < <(grep ^slices <<<"$out" | tail -n 1)
+	[ "$flows" -le 512 ] && [ "$places" -le $((1 << 20)) ] || { echo "   said: $out"; return 1; }
+}
+
+sweeps_in_slices() {
+	one room 1100000 own sweep || return 1
+	said "swept 0 0" && slices_within || return 1
+	one own fill 1 3 sweep || return 1
+	said "swept 0 1" && slices_within || return 1
+	one own remove || return 1
+	one room 1100000 own fill 200000 3 sweep || return 1
+	said "swept 100000 100000" && slices_within || return 1
+	one own sweep || return 1
+	said "swept 0 100000" && slices_within || return 1
+	one own end 3 sweep end 3 || return 1
+	said "had 100000" && said "swept 100000 0" && said "had 0" && slices_within || return 1
+	one own remove || return 1
+}
+
 removes_everything() {
 	one own attach a0 nic tc attach a1 tun tc || return 1
 	ours a0 ingress && ours a1 egress && ours a1 ingress || return 1
@@ -396,7 +420,7 @@ refuses_unknown_wish() {
 	one guest remove
 }
 
-tests="refuses_bad_names makes_and_pins removes_everything leaves_other_filters
+tests="refuses_bad_names makes_and_pins removes_everything sweeps_in_slices leaves_other_filters
 	leaves_our_place_if_taken notices_what_went leaves_other_xdp xdp_modes adopts_after_close
 	settles_what_a_crash_left list_changes_nothing one_has_the_hook refuses_other_layout
 	refuses_two_owners refuses_without_privileges forgets_interfaces_that_go stays_in_its_namespace

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 log_says() { grep -q "$2" "$WORK/$1/$1.log"; }
+entries() { bpftool -j map dump pinned "/sys/fs/bpf/holdfast/v1/$A/maps/$1" | jq length; }
 mute() { # sealed datagrams between the two vanish, probes and data do not
 	in_ns "$R" nft -f - <<-END
 		table inet mute {
@@ -85,10 +86,10 @@ slay "$(value "$M" .pid)"
 in_ns "$M" "$BIN/holdfast" detach --all --name "$M" >/dev/null
 ip -n "$M" link del hf0
 rm -rf "${WORK:?}/$M"
+# the flows go after the association, in a pass of their own
 if wait_for 20 is 0 value "$A" '.assocs | length' && log_says "$A" "inactivity" &&
-	[ "$(bpftool -j map dump pinned "/sys/fs/bpf/holdfast/v1/$A/maps/flows" | jq length)" = 0 ] &&
-	[ "$(bpftool -j map dump pinned "/sys/fs/bpf/holdfast/v1/$A/maps/peers" | jq length)" = 0 ] &&
-	[ "$(bpftool -j map dump pinned "/sys/fs/bpf/holdfast/v1/$A/maps/hosts" | jq length)" = 0 ]; then
+	wait_for 2 is 0 entries flows &&
+	[ "$(entries peers)" = 0 ] && [ "$(entries hosts)" = 0 ]; then
 	pass N4_inactivity_frees_everything
 else
 	fail N4_inactivity_frees_everything "$(hf "$A" status)"
