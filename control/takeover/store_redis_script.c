@@ -14,7 +14,8 @@ const char *const redis_key_name[REDIS_KEYS] = {
 
 /* After the owner's key was written. */
 #define WHOLE(epoch, run)                                                                          \
-	"if " run " ~= '' then redis.call('SET', KEYS[6], " epoch " .. ' ' .. " run ") "           \
+	"local run = " run " "                                                                     \
+	"if run ~= '' then redis.call('SET', KEYS[6], " epoch " .. ' ' .. run) "                   \
 	"else redis.call('DEL', KEYS[6]) end "
 
 /* now: the owner's key as it is; mine: it is ours, in that very epoch */
@@ -65,7 +66,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"redis.call('SET', KEYS[1], "
 		"	ARGV[4] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[1]) "
 		"if highest < tonumber(ARGV[4]) then redis.call('SET', KEYS[2], ARGV[4]) end "
-		WHOLE("ARGV[4]", "ARGV[6]")
+		WHOLE("ARGV[4]", "not lost and ARGV[6] or ''")
 		"local ask = redis.call('GET', KEYS[5]) or '' "
 		"if ask ~= '' then redis.call('DEL', KEYS[5]) end "
 		"return {1, lost and 1 or 0, redis.call('HLEN', KEYS[3]), ask, "
