@@ -209,7 +209,7 @@ void redis_become_none(struct redis_store *r)
 	r->grant_mark = 0;
 	r->batch_mark = 0;
 	r->resyncing = false;
-	r->resync_ticket = 0;
+	r->resync_queued = false;
 	*r->hand_to = 0;
 	/* What we saw of the owner's key may be what we made of it ourselves. */
 	r->watch.seen = false;
@@ -373,7 +373,7 @@ static void on_down(void *arg, const char *why)
 
 	r->linked = r->looking = r->resyncing = false;
 	r->watch.seen = false;
-	r->resync_ticket = 0;
+	r->resync_queued = false;
 	r->grant_mark = r->batch_mark = 0;
 	r->waits = 0;
 	redis_trouble(r, TROUBLE_LINK, "%s", why);

@@ -74,8 +74,9 @@ struct redis_store {
 
 	bool resync_due; /* Redis may lack records: what is written is not told to be committed */
 	bool resyncing;
-	uint64_t resync_ticket; /* 0: not yet queued */
-	bool refilled;          /* since we own: Redis has all that we had */
+	bool resync_queued; /* all that is to be written again is, up to the ticket */
+	uint64_t resync_ticket;
+	bool refilled; /* since we own: Redis has all that we had */
 
 	char hand_to[HF_NAME_LEN]; /* "": not asked for */
 	uint64_t hand_ticket;

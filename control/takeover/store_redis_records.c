@@ -165,11 +165,10 @@ void redis_resync_check(struct redis_store *r)
 {
 	const struct queue_entry *e = TAILQ_FIRST(&r->s.queue.waiting);
 
-	if (!r->resyncing || !r->resync_ticket || !TAILQ_EMPTY(&r->s.queue.batch) ||
+	if (!r->resyncing || !r->resync_queued || !TAILQ_EMPTY(&r->s.queue.batch) ||
 	    (e && e->ticket <= r->resync_ticket))
 		return;
-	r->resyncing = r->resync_due = false;
-	r->resync_ticket = 0;
+	r->resyncing = r->resync_due = r->resync_queued = false;
 	r->refilled = true;
 	redis_trouble_over(r, TROUBLE_DATA);
 	redis_settle(r);
@@ -244,6 +243,7 @@ static void on_ids(void *arg, const redisReply *reply, void *of)
 		redis_trouble(r, TROUBLE_DATA, "no memory to write the records to Redis again");
 		return;
 	}
+	r->resync_queued = true;
 	r->resync_ticket = r->s.queue.ticket;
 	r->s.status.lag = r->s.queue.count;
 	if (TAILQ_EMPTY(&r->s.queue.batch))
@@ -254,7 +254,7 @@ static void on_ids(void *arg, const redisReply *reply, void *of)
 void redis_resync(struct redis_store *r)
 {
 	r->resync_due = true;
-	r->resync_ticket = 0;
+	r->resync_queued = false;
 	r->s.status.resyncs++;
 	redis_trouble(r, TROUBLE_DATA, "Redis may have lost records: all are being written again");
 	r->resyncing = redis_link_send(r->link, on_ids, NULL, 2,

@@ -201,6 +201,23 @@ static void t7_owner_again_brings_what_redis_lacks(void **state)
 	redis_node_close(&w->a);
 }
 
+/* It has never put anything: there is nothing to write again, and that is soon done. */
+static void t7_owner_without_records_is_held_again(void **state)
+{
+	struct world *w = *state;
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+
+	redis_node_own(w, &w->a, "a", A_PROXY);
+	redis_proxy_free(p);
+	WAIT(w, w->a.status.state != STORE_OWNER);
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.ownerships == 2);
+	WAIT(w, w->a.status.held);
+	redis_node_commit(w, &w->a, 1, 1);
+	redis_node_close(&w->a);
+	redis_proxy_free(p);
+}
+
 /* The owner lives, Redis has lost a part: what is written then is no commit before all is there. */
 static void t7_nothing_is_committed_before_redis_is_filled_again(void **state)
 {
@@ -327,6 +344,33 @@ static void t7_somebody_deletes_behind_its_back(void **state)
 			    "the owner's key in Redis is not one of ours");
 }
 
+/* From the moment that Redis has lost them until all are there again. */
+static void t7_redis_is_not_called_whole_before_it_is(void **state)
+{
+	static const char look[] = "return {redis.call('GET', KEYS[1]) and 1 or 0, "
+				   "redis.call('GET', KEYS[2]) and 1 or 0, "
+				   "redis.call('HLEN', KEYS[3])}";
+	struct world *w = *state;
+	bool whole = false;
+	redisReply *r;
+
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
+	redis_node_commit_up_to(w, &w->a, 1000);
+	redis_server_do(&w->master, "FLUSHALL");
+	for (uint64_t end = redis_world_now_ns() + PATIENCE_MS * 1000000ull; !whole;) {
+		assert_true(redis_world_now_ns() < end);
+		r = redis_server_ask(&w->master, "EVAL %s 3 %s %s %s", look, "holdfast:{g}:owner",
+				     "holdfast:{g}:whole", "holdfast:{g}:records");
+		assert_int_equal(r->elements, 3);
+		whole = r->element[1]->integer;
+		if (whole)
+			assert_int_equal(r->element[2]->integer, 1000);
+		freeReplyObject(r);
+		event_base_loop(w->base, EVLOOP_ONCE);
+	}
+	assert_int_equal(w->a.ownerships, 1);
+}
+
 /* A fail-over: the replica has all, another history, and is found under the same address. */
 static void t7_replica_takes_over(void **state)
 {
@@ -397,11 +441,13 @@ int main(void)
 		IN(redis_world_plain, t7_redis_comes_back_empty_and_late),
 		IN(redis_world_plain, t7_owner_again_is_held_when_redis_has_its_records),
 		IN(redis_world_plain, t7_owner_again_brings_what_redis_lacks),
+		IN(redis_world_plain, t7_owner_without_records_is_held_again),
 		IN(redis_world_plain, t7_nothing_is_committed_before_redis_is_filled_again),
 		IN(redis_world_plain, t7_last_owner_goes_before_a_redis_that_lost_its_end),
 		IN(redis_world_plain, t7_owner_of_before_is_not_the_last_one),
 		IN(journal, t7_redis_comes_back_with_its_journal),
 		IN(redis_world_plain, t7_somebody_deletes_behind_its_back),
+		IN(redis_world_plain, t7_redis_is_not_called_whole_before_it_is),
 		IN(redis_world_plain, t7_replica_takes_over),
 		IN(redis_world_plain, replica_is_not_accepted),
 		IN(redis_world_plain, redis_does_not_answer),
