@@ -242,6 +242,14 @@ static void empty(int fd)
 	}
 }
 
+void env_tear_clock(struct env *env, bool xdp)
+{
+	if (xdp)
+		env->xdp->bss->tick.ns = 1;
+	else
+		env->tc->bss->tick.ns = 1;
+}
+
 /* Hints and neighbours serve a tick of the clock, rows come faster. */
 static void forget(struct env *env, const char *name, const struct bpf_map *map)
 {

@@ -71,6 +71,9 @@ void env_reset(struct env *env, enum hf_role role, int outer, unsigned int flags
 /* What tc knows of next hops' MAC addresses. */
 void env_forget_neighbours(struct env *env);
 
+/* Leaves the clock of the packets as a CPU does that is half through writing it. */
+void env_tear_clock(struct env *env, bool xdp);
+
 /* A TAP, or a TUN device, which has no MAC header, up; its descriptor does not block. -1: there is
  * no such driver here. */
 int env_tun(const char *name, bool mac);

@@ -392,6 +392,28 @@ static void test_known_flow(struct env *env, bool xdp)
 		noted.tcp_up);
 }
 
+/* One CPU writes the clock while another reads it, after hours without a packet: who sees half of
+ * it reads the time anew, or a flow would be stamped with what was hours ago and be swept. Within
+ * one of the tries both packets meet in a tick. */
+static void test_torn_clock(struct env *env, bool xdp)
+{
+	const char *name = xdp ? "N4 a clock that is being written stamps no flow (XDP)"
+			       : "N4 a clock that is being written stamps no flow (tc)";
+	struct sample up = row_packet(UP);
+	__u32 first = 0, then = 0, back = 0;
+
+	env_reset(env, HF_ROLE_ANCHOR, 4, ROW_FLOW);
+	for (int i = 0; i < 20; i++) {
+		pass(env, ROW_DECODE, xdp, up);
+		first = flow(env, env_port(4, IPPROTO_TCP)).last_up;
+		env_tear_clock(env, xdp);
+		pass(env, ROW_DECODE, xdp, up);
+		then = flow(env, env_port(4, IPPROTO_TCP)).last_up;
+		back += (__s32)(then - first) < 0;
+	}
+	env_say(first && !back, name, "%u of 20 went back, last from %u to %u", back, first, then);
+}
+
 /* The last octet of the MAC address that an encoded packet leaves with; 0x02: it still has its own,
  * and the kernel asks for the neighbour's. */
 static int leaves_to(struct env *env)
@@ -439,6 +461,8 @@ void test_limits(struct env *env)
 	test_hints(env, true);
 	test_known_flow(env, false);
 	test_known_flow(env, true);
+	test_torn_clock(env, false);
+	test_torn_clock(env, true);
 	test_ports(env);
 	test_full(env, false);
 	test_full(env, true);
