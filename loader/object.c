@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Loads the two objects, tc and XDP, over one set of maps. */
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
@@ -71,6 +72,16 @@ int object_privileges(struct loader_error *err)
 			 net ? "" : "CAP_NET_ADMIN");
 }
 
+static bool has_btf(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+
+	if (!btf)
+		return false;
+	btf__free(btf);
+	return true;
+}
+
 /* The feature that this kernel lacks, or NULL. Asked only after a failure. */
 static const char *lacking(bool xdp)
 {
@@ -88,6 +99,8 @@ static const char *lacking(bool xdp)
 		return "the helper bpf_redirect_neigh (Linux 5.10)";
 	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_loop, NULL) == 0)
 		return "the helper bpf_loop (Linux 5.17)";
+	if (!has_btf())
+		return "BTF, by which programs know its structures (CONFIG_DEBUG_INFO_BTF)";
 	return NULL;
 }
 

@@ -322,6 +322,14 @@ refuses_two_owners() {
 	one guest remove
 }
 
+# No BTF in the kernel's place, nor in a file that libbpf would look for.
+names_missing_btf() {
+	out=$(in_ns unshare --mount sh -c 'for d in /sys/kernel/btf /boot /lib/modules /usr/lib/debug; do
+		[ ! -d $d ] || mount -t tmpfs none $d || exit; done; exec "$@"' sh \
+		"$tool" one "$root" own 2>&1) && return 1
+	said "own EOPNOTSUPP" && said "this kernel lacks BTF" && said "CONFIG_DEBUG_INFO_BTF"
+}
+
 refuses_without_privileges() {
 	out=$(in_ns setpriv --bounding-set=-all --inh-caps=-all "$tool" one "$root" own 2>&1) &&
 		return 1
@@ -423,8 +431,8 @@ refuses_unknown_wish() {
 tests="refuses_bad_names makes_and_pins removes_everything sweeps_in_slices leaves_other_filters
 	leaves_our_place_if_taken notices_what_went leaves_other_xdp xdp_modes adopts_after_close
 	settles_what_a_crash_left list_changes_nothing one_has_the_hook refuses_other_layout
-	refuses_two_owners refuses_without_privileges forgets_interfaces_that_go stays_in_its_namespace
-	leaves_interfaces_that_move refuses_unknown_wish"
+	refuses_two_owners refuses_without_privileges names_missing_btf forgets_interfaces_that_go
+	stays_in_its_namespace leaves_interfaces_that_move refuses_unknown_wish"
 both="moves_over moves_over_after_a_crash"
 
 failed=0
