@@ -283,7 +283,7 @@ $(OUTPUT)/tests/bench/%: $(OUTPUT)/obj/tests/bench/%.o $(ARCHIVES)
 tests: $(UNIT) $(FUZZ) $(ROWS) $(NET_HELP) $(EXAMPLES) $(APPS)
 
 RUN = HF_BUILD=$(abspath $(OUTPUT)) BIN=$(abspath $(OUTPUT)) tests/run.sh
-RUN_UNIT = unit: $(UNIT)
+RUN_UNIT = unit: $(UNIT) $(sort $(wildcard tests/demo/test_*.py))
 RUN_MODEL = model: $(firstword $(wildcard tests/model/run tests/model/run.sh))
 RUN_BPF = bpf: $(ROWS)
 RUN_FUZZ = fuzz: $(foreach f,$(FUZZ),"mk/fuzz.sh $(f) $(FUZZ_SECONDS) $(OUTPUT)/fuzz")

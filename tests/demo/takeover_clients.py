@@ -24,7 +24,8 @@ FILE_MAX = 8 << 20
 TICK_S = 0.003
 STALL_S = 20  # so long without progress: it is lost
 # ... unless its kernel has sent nothing since servers are well: each repeat fell into another outage, and the time to the next
-# one doubles (RFC 6298 section 5.5). So long after a repeat: TCP_RTO_MAX, and the answer.
+# one doubles (RFC 6298 section 5.5). Whether it did is judged in the end, by the wire (takeover_served.py); here the next crash
+# excuses it. So long after a repeat: TCP_RTO_MAX, and the answer.
 PATIENCE_S = 130
 ANSWER_S = 3  # to its repeat, and what its server has to do then
 BACKOFF, RTO, LAST_DATA_SENT = 4, 8, 44  # of struct tcp_info: doublings; us; ms

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 
+import takeover_served as served
 from takeover_clients import Content, Load, quantiles
 from takeover_wire import Wire
 from takeover_world import World, WorldError, wait_until
@@ -43,11 +44,15 @@ BOTH = "both nodes' daemons at once"
 NO_REPLICA = "Redis without a replica, and the owner with it"
 
 
+REST_S = 2
+
+
 class Crash:
     def __init__(self, number, kind, node):
         self.number, self.kind, self.node = number, kind, node.name
         self.at, self.date = time.monotonic(), time.time()
         self.strikes = []
+        self.struck = []  # (node or None: all, when)
         self.to = None
         self.taken = self.healed = self.settled = None  # times
 
@@ -63,6 +68,7 @@ class Engine:
         self.strikes = 0
         self.left_out = {}  # what cannot be survived -> how often it was not done
         self.wire = None
+        self.answers = None  # what served.judge() counted
         self.load = None
         self.problems = []
         self.began = time.monotonic()
@@ -135,6 +141,7 @@ class Engine:
     def hit(self, c, kind, node):
         """A strike of a crash."""
         c.strikes.append("%s of %s at %.1f ms" % (kind, node.name, (time.monotonic() - c.at) * 1000))
+        c.struck.append((node.name, time.monotonic()))
         self.strikes += 1
         self.load.crash_what = "; ".join(c.strikes)
         self.strike(kind, node)
@@ -242,6 +249,7 @@ class Engine:
             self.hit(c, kind, owner)
             self.nap(0.2)
         c.strikes.append("Redis at %.1f ms" % ((time.monotonic() - c.at) * 1000))
+        c.struck.append((None, time.monotonic()))
         w.kill_redis()
         self.nap(0.1)
         if kind != "none" and first:
@@ -297,7 +305,8 @@ class Engine:
                 self.problems.append("only %d of %d crashes in the time allowed" % (number, count))
             if self.problems or deadline and time.monotonic() > deadline:
                 return
-            time.sleep(self.random.random() * pause)
+            # now and then it is left alone for longer: who repeats but seldom must be heard, too
+            time.sleep(self.random.random() * (pause if self.random.random() < 0.9 else REST_S))
             c = self.crash(self.pick())
             if on_crash:
                 on_crash(c)
@@ -320,6 +329,10 @@ class Engine:
         for name in Wire.FINDINGS:
             if wire[name]:
                 self.problems.append("%d of '%s' on the wire: %s" % (len(wire[name]), name, "; ".join(wire[name][:3])))
+        logs = {n.name: n.whole_log() for n in self.world.nodes}
+        strikes = [(node, at, c.settled or float("inf")) for c in self.crashes for node, at in c.struck]
+        self.answers, findings = served.judge(wire, served.well(logs, strikes), time.time() - time.monotonic())
+        self.problems += findings
         if wire["dropped"]:
             self.problems.append("the capture lacks %d packets" % wire["dropped"])
         if not wire["packets"]:
@@ -357,7 +370,8 @@ class Engine:
             and load.resets == 0 and bool(self.crashes),
             "seed": self.seed, "store": self.world.store, "nodes": len(self.world.nodes),
             "crashes": len(self.crashes), "strikes": self.strikes, "left_out": self.left_out,
-            "wire": self.wire and {k: len(v) if isinstance(v, list) else v for k, v in self.wire.items()}, "kinds": per_kind, "connections": load.connections,
+            "wire": self.wire and {k: len(v) if isinstance(v, list) else v for k, v in self.wire.items() if k not in Wire.REPEATS},
+            "answers": self.answers, "kinds": per_kind, "connections": load.connections,
             "requests": load.requests, "bytes": load.bytes_down + load.bytes_up, "bytes_down": load.bytes_down,
             "bytes_up": load.bytes_up, "connections_lost": load.lost, "bytes_lost": load.bytes_lost,
             "bytes_corrupted": load.bytes_corrupted, "resets": load.resets, "paws": kernel["TcpExtPAWSEstab"],

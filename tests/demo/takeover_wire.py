@@ -14,6 +14,9 @@ import sys
 KEPT_PACKETS = 100000  # of all connections, for the way to a finding
 KEPT_FLOWS = 12
 TAIL = 2000  # packets of a connection after its first finding
+ANSWER_S = 0.25  # a repeat that has had no answer then is written down
+STUCK_S = 1  # longer than a server that waits for an acknowledgement takes to send again (RTO)
+GIVE_UP_S = 60  # a kernel ends by itself no earlier what nobody answers: tcp_orphan_retries, tcp_retries2
 
 
 def len_of(d, kind, l4, offset):
@@ -28,10 +31,18 @@ class Wire:
 
     Two processors of a server may send two segments in another order than they made them, within REORDERED_S. An edge
     may step back by what the window's scale cannot say (RFC 7323 section 2.4). When both ends have closed, a connection
-    is over; a new owner that does not know it asks, and is told so.
+    is over; a new owner that does not know it asks, and is told so. So is who asks for one that its client has given up,
+    as nobody had answered it for GIVE_UP_S.
+
+    A client repeats what is not acknowledged, and probes. Whether anybody had to answer is for those to say who know when
+    the group was served: takeover_served.py. "silent" has the repeats that no segment answered, "stuck" the times of
+    STUCK_S in which a client repeated and got answers that acknowledged nothing and brought nothing new. Of repeats within
+    ANSWER_S the first stands for all.
     """
     REORDERED_S = 0.001
     FINDINGS = ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes", "edges")
+    REPEATS = ("repeats", "silent", "stuck")
+    NOTES = ("gave_up",) + REPEATS
 
     def __init__(self):
         self.resets = []  # by a server
@@ -41,6 +52,10 @@ class Wire:
         self.timestamps = []  # older than one before
         self.echoes = []  # ... of a timestamp that the client has not sent
         self.edges = []  # of the window, to the left of what was told
+        self.gave_up = []  # resets of clients that gave up by themselves
+        self.repeats = []  # [time, kind] of every one
+        self.silent = []  # [time, port, kind, ms until an answer or null]
+        self.stuck = []  # [from, port, kind, until]
         self.flows = {}
         self.packets = self.found = 0
 
@@ -53,7 +68,7 @@ class Wire:
         while True:
             head = f.read(16)
             if len(head) < 16:
-                return
+                return self.end_of_capture()
             seconds, micros, length, _ = struct.unpack("<IIII", head)
             data = f.read(length)
             self.packets += 1
@@ -73,22 +88,80 @@ class Wire:
         source, target, seq, ack, offset, flags, window = struct.unpack_from("!HHIIBBH", d, l4)
         options = self.options(d[l4 + 20:l4 + (offset >> 4) * 4])
         origin, goal = (d[26:30], d[30:34]) if kind == 0x800 else (d[22:38], d[38:54])
+        end = (seq + len_of(d, kind, l4, offset) + bool(flags & 1) + bool(flags & 2)) & 0xffffffff
         if target == 80:
-            end = (seq + len_of(d, kind, l4, offset) + bool(flags & 1) + bool(flags & 2)) & 0xffffffff
-            self.of_client((origin, source), when, end, ack, flags, options)
+            self.of_client((origin, source), when, (seq, end), ack, flags, options)
         elif source == 80 and (goal, target) in self.flows:
-            self.of_server(self.flows[goal, target], when, target, (seq, ack, flags, window, options))
+            flow = self.flows[goal, target]
+            self.answer(flow, float(when), end, ack, flags)
+            self.of_server(flow, when, target, (seq, ack, flags, window, options))
 
-    def of_client(self, key, when, end, ack, flags, options):
-        if flags & 2 and not flags & 16:
-            self.flows[key] = {"offered": options.get(3), "client_ack": 0, "client_end": end}
+    def end_of_capture(self):
+        for flow in self.flows.values():
+            self.give_judgement(flow)
+
+    # ---- repeats
+
+    def repeat(self, flow, port, now, seq, end, flags):
+        """The client sends; is it something that it has sent before, or a probe?"""
+        if flow.get("over"):
+            return
+        if seq == end and ("ack" not in flow or not self.before(seq, flow["ack"])):
+            return
+        if seq != end and not self.before(seq, flow["client_end"]):
+            flow.setdefault("unanswered_since", now)
+            return
+        asked = flow.get("asked")
+        if asked and now - asked["at"] <= ANSWER_S:
+            return
+        self.give_judgement(flow)
+        kind = "probe" if seq == end else "SYN" if flags & 2 else "FIN" if flags & 1 and end == (seq + 1) & 0xffffffff else "data"
+        self.repeats.append([now, kind])
+        flow["asked"] = {"at": now, "port": port, "kind": kind, "any": None}
+        if kind == "probe":  # a window may be shut for long
+            return
+        since = flow.setdefault("stuck_since", now)
+        if now - since >= STUCK_S:
+            self.stuck.append([since, port, kind, now])
+            flow["stuck_since"] = now
+
+    def answer(self, flow, now, end, ack, flags):
+        asked = flow.get("asked")
+        further = "server_end" not in flow or self.before(flow["server_end"], end)
+        if further:
+            flow["server_end"] = end
+        if flags & 16 and not self.before(ack, flow["client_end"]):
+            flow.pop("unanswered_since", None)
+        elif flags & 16 and "ack" in flow and self.before(flow["ack"], ack):
+            flow["unanswered_since"] = now
+            further = True
+        if further:
+            flow.pop("stuck_since", None)
+        if asked and asked["any"] is None:
+            asked["any"] = now - asked["at"]
+
+    def give_judgement(self, flow):
+        asked = flow.pop("asked", None)
+        if asked and (asked["any"] is None or asked["any"] > ANSWER_S):
+            late = asked["any"] and round(asked["any"] * 1000, 1)
+            self.silent.append([asked["at"], asked["port"], asked["kind"], late])
+
+    # ---- either end
+
+    def of_client(self, key, when, octets, ack, flags, options):
+        seq, end = octets
+        old = self.flows.get(key)
+        if flags & 2 and not flags & 16 and (not old or old["client_end"] != end or "ack" in old):
+            if old:
+                self.give_judgement(old)
+            self.flows[key] = {"offered": options.get(3), "client_ack": 0, "client_end": seq}
         flow = self.flows.get(key)
         if not flow:
             return
         if flags & 4:
-            if not flow.get("over"):
-                self.note(self.client_resets, "%s port %d" % (when, key[1]))
+            self.of_reset(flow, when, key[1])
             return
+        self.repeat(flow, key[1], float(when), seq, end, flags)
         flow["client_ack"] = ack
         if self.before(flow["client_end"], end):
             flow["client_end"] = end
@@ -97,6 +170,17 @@ class Wire:
         stamp = options.get(8)
         if stamp:
             flow["client_ts"] = struct.unpack("!I", stamp[:4])[0]
+
+    def of_reset(self, flow, when, port):
+        if flow.get("over"):
+            return
+        text, waited = "%s port %d" % (when, port), float(when) - flow.get("unanswered_since", float(when))
+        if waited < GIVE_UP_S:
+            self.note(self.client_resets, text)
+            return
+        self.gave_up.append("%s: nobody acknowledged what it sent for %d s" % (text, waited))
+        self.give_judgement(flow)
+        flow["over"] = True
 
     def of_server(self, flow, when, target, segment):
         seq, ack, flags, window, options = segment
@@ -195,7 +279,7 @@ class Watch(Wire):
 
     def write(self, path):
         with open(path, "w") as f:
-            json.dump(dict({name: getattr(self, name) for name in self.FINDINGS}, packets=self.packets), f, indent=1)
+            json.dump(dict({name: getattr(self, name) for name in self.FINDINGS + self.NOTES}, packets=self.packets), f)
         if not self.odd:
             return
         with open(path + ".pcap", "wb") as f:

@@ -102,6 +102,8 @@ class Node:
 
     def start_daemon(self):
         w = self.world
+        with open(self.folder + ".log", "a") as f:  # a daemon begins its log anew
+            f.write(self.log())
         w.run(*w.inside(self.ns, [os.path.join(w.bin, "holdfast"), "up", "-v", "--run-dir", self.folder,
                                   self.folder + ".conf"]))
         self.daemon = wait_until("the daemon of " + self.name, self.status)["pid"]
@@ -153,6 +155,11 @@ class Node:
                 return f.read()
         except OSError:
             return ""
+
+    def whole_log(self):
+        """Of all its daemons."""
+        with open(self.folder + ".log") as f:
+            return f.read() + self.log()
 
 
 class World:
@@ -415,12 +422,10 @@ class World:
         with open(os.path.join(folder, "client.ss"), "w") as f:
             f.write(self.run(*self.inside(self.client, ["ss", "-tnoiem"]), check=False).stdout)
         for n in self.nodes:
-            for path, name in ((os.path.join(n.folder, n.ns + ".log"), n.name + ".log"),
-                               (n.folder + ".httpd", n.name + ".httpd")):
-                try:
-                    shutil.copyfile(path, os.path.join(folder, name))
-                except OSError:
-                    pass
+            with open(os.path.join(folder, n.name + ".log"), "w") as f:
+                f.write(n.whole_log())
+            if os.path.exists(n.folder + ".httpd"):
+                shutil.copyfile(n.folder + ".httpd", os.path.join(folder, n.name + ".httpd"))
             for verb, program in (("addr", ["ip", "addr"]), ("ss", ["ss", "-tnoiem"])):
                 with open(os.path.join(folder, "%s.%s" % (n.name, verb)), "w") as f:
                     f.write(self.run(*self.inside(n.ns, program), check=False).stdout)

@@ -41,6 +41,7 @@ def options():
     p.add_argument("--no-wire", action="store_true", help="do not judge what the client's interface sees")
     p.add_argument("--json", action="store_true", help="print the record and nothing else")
     p.add_argument("--output", help="where a failure's logs go (default: BIN/soak)")
+    p.add_argument("--keep", action="store_true", help="keep them after a success, too")
     args = p.parse_args()
     args.bin = os.path.abspath(args.bin)
     args.output = args.output or os.path.join(args.bin, "soak")
@@ -81,6 +82,9 @@ def report(record, args):
     for ms, kind, crash in record["longest_gaps"]:
         print("    %d ms, %s, %s" % (ms, kind, crash))
     if record["wire"]:
+        a = record["answers"]
+        print("%d repeats of clients, %d of them while the group was served (%.0f s): %d unanswered" % (
+            a["repeats"], a["judged"], a["served_s"], a["unanswered"]))
         print("on the wire: " + ", ".join("%d %s" % (v, k.replace("_", " ")) for k, v in record["wire"].items()))
     print("%d strikes; left out, as docs/takeover.md says that it is not survived: %s" % (
         record["strikes"], "; ".join("%s (%d times)" % (k, v) for k, v in sorted(record["left_out"].items())) or "nothing"))
@@ -121,7 +125,7 @@ def main():
                 e.finish()
             e.judge_wire()
             record = e.record()
-        if e.problems or not record or not record["ok"]:
+        if args.keep or e.problems or not record or not record["ok"]:
             shutil.rmtree(args.output, ignore_errors=True)
             e.keep_logs(args.output)
     except WorldError as error:
