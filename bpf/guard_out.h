@@ -287,6 +287,33 @@ static __noinline void embryo_refused(const struct segment *s)
 		WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYN);
 }
 
+/*
+ * The peer may have been told another number than our kernel would tell it now, or will have been
+ * when what is under way arrives: by this node, after which our kernel forgot the handshake, or by
+ * a node before. The connection is made again from what was told when the peer goes on with it.
+ * Only a SYN that comes later makes that void.
+ */
+static __always_inline bool embryo_bound(struct guard_embryo *embryo, const struct segment *s)
+{
+	__u32 state = READ_ONCE(embryo->state);
+
+	if (embryo->facts.iss == s->seq)
+		return false;
+	if (state == GUARD_EMBRYO_SYNACK && READ_ONCE(embryo->told)) {
+		WRITE_ONCE(embryo->state, GUARD_EMBRYO_FOREIGN);
+		return true;
+	}
+	return state == GUARD_EMBRYO_FOREIGN;
+}
+
+/* What another owner took over from us came back, and our kernel, which has kept the handshake,
+ * repeats its answer: that is recorded, or it would not be here. Were it held, our kernel would
+ * forget the handshake, and not know what the peer answers. */
+static __always_inline bool embryo_ours(const struct guard_embryo *embryo, const struct segment *s)
+{
+	return READ_ONCE(embryo->state) == GUARD_EMBRYO_FOREIGN && embryo->facts.iss == s->seq;
+}
+
 /* Without the facts of its SYN a connection could never get a slot, and would not be guarded: the
  * peer will try again. What the peer is told must be known beyond this machine: user space records
  * the handshake and sends the answer (marked); where there are too many of them to be recorded, it
@@ -313,6 +340,13 @@ static __noinline int out_embryo(const struct segment *s, const struct guard_con
 		if (!again)
 			return GUARD_REASON_UNREADY;
 		WRITE_ONCE(embryo->told, 1);
+		return GUARD_REASON_PASSED_OUT;
+	}
+	if (embryo_bound(embryo, s))
+		return GUARD_REASON_SYNACK_HELD;
+	if (embryo_ours(embryo, s)) {
+		WRITE_ONCE(embryo->told, 1);
+		WRITE_ONCE(embryo->state, GUARD_EMBRYO_SYNACK);
 		return GUARD_REASON_PASSED_OUT;
 	}
 	if (again && READ_ONCE(embryo->told))

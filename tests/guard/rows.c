@@ -444,6 +444,73 @@ static void test_table(struct bench *b)
 	    "%u opened, %u twice, %u refused", opened, twice, refused);
 }
 
+static int verdict(struct bench *b, const struct row *row, __u8 number)
+{
+	__u8 packet[256];
+	struct row other = *row;
+	struct run r;
+
+	memcpy(packet, row->before.data, row->before.len);
+	packet[14 + 20 + 4] ^= number; /* of its sequence number */
+	other.before.data = packet;
+	return run(b, &other, row->before.len, &r) ? r.verdict : -1;
+}
+
+/* Our kernel, which has forgotten a handshake, answers the same SYN with another number after the
+ * first one was told; or this node owned before, and its kernel repeats what it said then. The peer
+ * goes on with what it was told first. */
+static void test_answers(struct bench *b)
+{
+	struct row syn = *find("T1 SYN passes and takes no slot v4 TS SACK wscale");
+	const struct row *synack = find("T1 SYN-ACK completes the facts v4 TS SACK wscale"),
+			 *ack = find("T1 ACK of the SYN-ACK opens a slot v4 TS SACK wscale");
+	static const struct {
+		const char *name;
+		bool foreign; /* the first one is of an ownership before this one */
+		__u8 number;  /* by which the second one differs */
+		int verdict;
+		__u32 event;
+	} cases[] = {
+		{"T1 told answer stays when our kernel makes another one", false, 1, TC_ACT_SHOT,
+		 GUARD_EVENT_FRESH},
+		{"T1 told answer of before stays when our kernel makes another one", true, 1,
+		 TC_ACT_SHOT, GUARD_EVENT_FRESH},
+		{"T1 recorded answer is repeated by the kernel that made it", true, 0,
+		 TC_ACT_UNSPEC, GUARD_EVENT_OPENED},
+		{"T1 told answer is repeated", false, 0, TC_ACT_UNSPEC, GUARD_EVENT_OPENED},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int embryos = bpf_map__fd(b->obj->maps.guard_embryos), first, second;
+		struct guard_embryo embryo;
+		struct guard_key key;
+		struct run r;
+		bool found;
+
+		syn.rate = 0; /* no handshake is recorded: its answer leaves at once */
+		reset(b, &syn);
+		configure(b, &syn);
+		run(b, &syn, syn.before.len, &r);
+		first = verdict(b, synack, 0);
+		found = !bpf_map_get_next_key(embryos, NULL, &key) &&
+			!bpf_map_lookup_elem(embryos, &key, &embryo);
+		if (found && cases[i].foreign) {
+			embryo.state = GUARD_EMBRYO_FOREIGN;
+			embryo.told = 0;
+			bpf_map_update_elem(embryos, &key, &embryo, 0);
+		}
+		syn.rate = ~0u;
+		configure(b, &syn);
+		second = verdict(b, synack, cases[i].number);
+		run(b, ack, ack->before.len, &r);
+		say(b,
+		    found && first == TC_ACT_UNSPEC && second == cases[i].verdict &&
+			    b->count == 1 && b->events[0].type == cases[i].event,
+		    cases[i].name, "first %d, second %d, %u events, of type %u", first, second,
+		    b->count, b->events[0].type);
+	}
+}
+
 /* User space that reads no events holds connections off; it misses none. Every second SYN-ACK is
  * told, and the last. */
 static void test_events_full(struct bench *b)
@@ -532,6 +599,7 @@ int main(void)
 		if (rows[i].has_slot && rows[i].clamped && !rows[i].cont && !rows[i].gso)
 			run_cut(&b, &rows[i]);
 	test_table(&b);
+	test_answers(&b);
 	test_events_full(&b);
 	test_flood(&b);
 	ring_buffer__free(b.ring);
