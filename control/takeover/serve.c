@@ -26,11 +26,14 @@
 /* What a first flight needs and every kernel takes; the next segment tells more. */
 #define SYN_WINDOW 14600u
 #define LEFT_NS                                                                                    \
-	150000000000ull      /* longer than an orphan's FIN is sent again (tcp_orphan_retries)     \
-			      */
-#define ENDING_MS     10000u /* the peer may still send its FIN again */
-#define TSVAL_STALE   500    /* ms: less than what a new owner adds */
-#define REFRESH_BATCH 2000u  /* slots looked at in one tick */
+	150000000000ull  /* longer than an orphan's FIN is sent again (tcp_orphan_retries)         \
+			  */
+#define ENDING_MS 10000u /* the peer may still send its FIN again */
+/* Our last acknowledgement may be lost, with this node: so long the record stays, that whoever
+ * takes over can give it again. A peer that lacks it sends its FIN again after 200 ms and more. */
+#define CLOSED_NS     1000000000ull
+#define TSVAL_STALE   500   /* ms: less than what a new owner adds */
+#define REFRESH_BATCH 2000u /* slots looked at in one tick */
 
 static struct guard_slot *slot_of(const struct node *n, const struct conn *c)
 {
@@ -705,10 +708,25 @@ static bool closes(const struct conn *c, const struct guard_slot *s)
 	       s->out_acked + 1 >= s->out_fin && s->in_fin != ~0ull && s->in_next > s->in_fin;
 }
 
-static bool closed(const struct conn *c, const struct guard_slot *s, uint64_t now_ms)
+static bool closed(const struct conn *c, const struct guard_slot *s, uint64_t now_ms,
+		   uint64_t now_ns)
 {
-	return c->ending && (now_ms >= c->due_ms || (s && s->ended & GUARD_ENDED_OUT_ACKED &&
-						     s->in_fin != ~0ull && s->in_next > s->in_fin));
+	return c->ending && (now_ms >= c->due_ms ||
+			     (s && s->ended & GUARD_ENDED_OUT_ACKED && s->in_fin != ~0ull &&
+			      s->in_next > s->in_fin && now_ns > s->last_in_ns + CLOSED_NS));
+}
+
+/* What our kernel still has of it, and sends again and again, would meet the peer's next connection
+ * from the same port, and answer its SYN. */
+static void end_of(struct node *n, struct conn *c, const struct guard_slot *s)
+{
+	char why[160];
+
+	if (s && !(s->ended & GUARD_ENDED_OUT_ACKED)) {
+		n->slots[c->slot].mode = GUARD_FROZEN;
+		restore_clear(&s->facts.key, why, sizeof(why));
+	}
+	serve_finish(n, c);
 }
 
 void serve_tick(struct node *n, uint64_t now_ms)
@@ -727,12 +745,12 @@ void serve_tick(struct node *n, uint64_t now_ms)
 			break;
 		}
 		s = slot_of(n, c);
-		if (closed(c, s, now_ms))
-			serve_finish(n, c);
+		if (closed(c, s, now_ms, now_ns))
+			end_of(n, c, s);
 		else if (s && closes(c, s))
 			wind_up(n, c);
 		else if (s && left(c, s, now_ns))
-			serve_finish(n, c);
+			end_of(n, c, s);
 		else if (c->dirty || (s && moved_on(c, s)))
 			serve_put(n, c);
 	}

@@ -29,6 +29,8 @@
 #define PROBE_FIRST_MS 20u
 #define PROBE_LAST_MS  1000u
 #define PROBE_BATCH    256
+/* for connections of which no more than the end is wanting: peers that wait come before them */
+#define ENDED_LATER_MS 50u
 /* for a peer that does not answer, for a socket that cannot be made */
 #define GIVE_UP_NS 120000000000ull
 /* How far a peer's acknowledgement may lie beyond what the record says was sent: what could leave
@@ -123,6 +125,12 @@ static void start_probe(struct node *n, struct conn *c)
 	c->wait_ms = PROBE_FIRST_MS;
 	c->due_ms = 0;
 	n->unfinished++;
+}
+
+/* The application has ended it, and its peer had all but the FIN. */
+static bool nearly_over(const struct record *r)
+{
+	return r->flags & RECORD_END_ALLOWED && !r->bundle && r->out_acked + 1 >= r->out_max;
 }
 
 static void wait_for_app(struct conn *c)
@@ -264,6 +272,8 @@ static bool adopt(void *arg, const struct record *r)
 	}
 	if (r->proto == IPPROTO_TCP) {
 		start_probe(n, c);
+		if (nearly_over(r))
+			c->due_ms = clock_ms() + ENDED_LATER_MS;
 	} else {
 		wait_for_app(c);
 		n->unfinished++;
