@@ -274,6 +274,18 @@ static bool served(const struct daemon *d, const struct hf_addr *addr)
 	return false;
 }
 
+/* Services of associations that have ended are in the way of others with the same servers: an
+ * association that comes after one does not get its index while that one's flows are there. */
+static void drop_orphans(struct daemon *d)
+{
+	for (uint32_t i = 1; i < HF_SERVICES_MAX; i++) {
+		const struct service *s = services_at(d, i);
+
+		if (s && !d->assocs[s->val.assoc])
+			services_set(d, s->val.assoc + 1, s->val.assoc, NULL, 0);
+	}
+}
+
 static void take_services(struct assoc *a, const struct connect_reply *r)
 {
 	struct daemon *d = a->d;
@@ -284,9 +296,10 @@ static void take_services(struct assoc *a, const struct connect_reply *r)
 	for (uint32_t i = 1; before && i < HF_SERVICES_MAX; i++) {
 		const struct service *s = services_at(d, i);
 
-		if (s && s->val.assoc == a->index)
+		if (s && (s->val.assoc == a->index || !d->assocs[s->val.assoc]))
 			before[count++] = s->val.addr;
 	}
+	drop_orphans(d);
 	ret = services_set(d, a->index + 1, a->index, r->services, r->service_count);
 	if (ret)
 		log_warning("%s: %d of its services are not used: another association has the same "

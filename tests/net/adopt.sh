@@ -83,4 +83,17 @@ else
 	fail N4_address_gone_without_daemon_nothing_sent_afterwards_is_lost "$(sort -n "$WORK/sink" | uniq | tr '\n' ' ')"
 fi
 [ "$(value "$M" '.assocs[0].parked_packets')" = 0 ] && pass N4_nothing_stays_parked || fail N4_nothing_stays_parked "$(hf "$M" assocs)"
+
+# The anchor of the association that is adopted has another name: that one ends, with its flow and
+# its services, which are those of the one that begins.
+killed
+sed -i 's/^\[anchor home\]/[anchor house]/' "$WORK/$M.conf"
+again
+wait_for 20 settled
+sent 71 80
+if [ "$(value "$M" '.assocs[0].name')" = house ] && wait_for 5 eval '[ "$(tail -n 1 "$WORK/sink")" = 80 ]'; then
+	pass N4_renamed_anchor_has_its_services
+else
+	fail N4_renamed_anchor_has_its_services "$(hf "$M" assocs; cat "$WORK/$M/again.log")"
+fi
 finish
