@@ -360,6 +360,7 @@ static void on_up(void *arg, const char *run)
 	snprintf(r->run, sizeof(r->run), "%s", run);
 	redis_watch_connected(&r->watch, new_run, clock_boot_ns());
 	r->linked = true;
+	r->beaten = false;
 	r->look_ns = r->renew_ns = 0;
 	if (r->role == ROLE_OWNER && strcmp(run, r->held_run))
 		r->resync_due = true;

@@ -83,7 +83,7 @@ static void on_claim(void *arg, const redisReply *reply, void *of)
 		return;
 	r->epoch = r->watch.owner.epoch;
 	r->role = ROLE_LOADING;
-	r->granted = true;
+	r->granted = r->beaten = true;
 	r->lease_ns = 0;
 	r->unreadable = 0;
 	r->loaded = r->kept;
@@ -158,7 +158,7 @@ static void on_renew(void *arg, const redisReply *reply, void *of)
 		redis_settle(r);
 		return;
 	}
-	r->granted = true;
+	r->granted = r->beaten = true;
 	see_nodes(r, reply->element[4], now);
 	if (*reply->element[3]->str && redis_nodes_present(&r->nodes, reply->element[3]->str, now,
 							   2 * REDIS_MS * r->s.config.lease_ms))

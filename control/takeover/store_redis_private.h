@@ -44,7 +44,8 @@ struct redis_store {
 
 	uint64_t first_beat; /* beats are ours from this one to `beat` */
 	uint64_t beat;
-	uint32_t epoch;   /* of our ownership */
+	bool beaten;    /* with one of this connection, so that what an older one carries is late */
+	uint32_t epoch; /* of our ownership */
 	uint32_t highest; /* epoch that was seen */
 	bool kept;        /* the shelf is what we own, or owned last, and nobody since */
 	char held_run[REDIS_RUN_LEN]; /* in which our lease was granted last */

@@ -118,17 +118,19 @@ static void ignore(void *arg, const redisReply *reply, void *of)
 static void run_write(struct redis_store *r, bool deletions)
 {
 	const struct queue *q = &r->s.queue;
-	char epoch[12], puts[24];
+	char epoch[12], beat[24], puts[24];
 	struct words w;
 
 	snprintf(epoch, sizeof(epoch), "%u", r->epoch);
-	if (!words_init(&w, 3 + 2 * q->count))
+	snprintf(beat, sizeof(beat), "%" PRIu64, r->beat);
+	if (!words_init(&w, 4 + 2 * q->count))
 		goto out;
 	words_add(&w, r->s.config.node, strlen(r->s.config.node));
 	words_add(&w, epoch, strlen(epoch));
+	words_add(&w, beat, strlen(beat));
 	words_add(&w, puts, 0);
 	snprintf(puts, sizeof(puts), "%zu", deletions ? 0 : add_puts(&w, &q->batch));
-	w.len[2] = strlen(puts);
+	w.len[3] = strlen(puts);
 	add_deletions(&w, &q->batch);
 	if (deletions) {
 		add_deletions(&w, &q->waiting);
@@ -144,7 +146,7 @@ out:
 
 void redis_send_batch(struct redis_store *r)
 {
-	if (r->role != ROLE_OWNER || r->batch_mark || TAILQ_EMPTY(&r->s.queue.batch))
+	if (r->role != ROLE_OWNER || !r->beaten || r->batch_mark || TAILQ_EMPTY(&r->s.queue.batch))
 		return;
 	if (r->full)
 		run_write(r, true);

@@ -21,8 +21,12 @@ const char *const redis_key_name[REDIS_KEYS] = {
 /* now: the owner's key as it is; mine: it is ours, in that very epoch */
 #define CHECK(node, epoch)                                                                         \
 	"local now = redis.call('GET', KEYS[1]) or '' "                                            \
-	"local e, n = string.match(now, '^(%d+) %d+ %d+ (.*)$') "                                  \
+	"local e, b, n = string.match(now, '^(%d+) (%d+) %d+ (.*)$') "                             \
 	"local mine = e == " epoch " and n == " node " "
+
+/* ... and this is not what a connection that we have left since still carried: the next one began
+ * with a newer beat. As text: Lua's numbers are too short. */
+#define CHECK_BEAT(beat) "mine = mine and (#b < #" beat " or (#b == #" beat " and b <= " beat ")) "
 
 /* clang-format off */
 const char *const redis_script_text[REDIS_SCRIPTS] = {
@@ -59,6 +63,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 	 * it finds no key. */
 	[REDIS_RENEW] =
 		CHECK("ARGV[1]", "ARGV[4]")
+		CHECK_BEAT("ARGV[2]")
 		"local highest = tonumber(redis.call('GET', KEYS[2]) or 0) "
 		"local lost = now == '' and ARGV[5] == '1' and highest <= tonumber(ARGV[4]) "
 		"if not mine and not lost then return {0, now} end "
@@ -74,12 +79,13 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 
 	[REDIS_WRITE] =
 		CHECK("ARGV[1]", "ARGV[2]")
+		CHECK_BEAT("ARGV[3]")
 		"if not mine then return {0, now} end "
-		"local puts = tonumber(ARGV[3]) "
-		"for i = 4, 2 + 2 * puts, 2 do "
+		"local puts = tonumber(ARGV[4]) "
+		"for i = 5, 3 + 2 * puts, 2 do "
 		"	redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) "
 		"end "
-		"for i = 4 + 2 * puts, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end "
+		"for i = 5 + 2 * puts, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end "
 		"return {1, now}",
 
 	[REDIS_HAND] =

@@ -39,8 +39,8 @@ enum redis_script {
 	/* node, beat, lease, epoch, 1 if the lease lasts, run or "" -> 1, 1 if the owner's key was
 	 * lost, count of records, who asks, nodes (flat); or 0, owner */
 	REDIS_RENEW,
-	/* node, epoch, count of puts, that many times id and bytes, ids to delete -> 1 or 0, owner
-	 */
+	/* node, epoch, beat, count of puts, that many times id and bytes, ids to delete -> 1 or 0,
+	 * owner. The beat is the newest that the node had when it sent this */
 	REDIS_WRITE,
 	/* node, epoch, lease, to, run or "" -> 1 or 0, owner. `to` empty: back to nobody */
 	REDIS_HAND,

@@ -218,6 +218,7 @@ long long redis_server_count(const struct server *s)
 struct pair {
 	struct proxy *proxy;
 	struct bufferevent *client, *redis;
+	struct evbuffer *late; /* what the client sent before it was cut off */
 };
 
 struct proxy {
@@ -235,7 +236,10 @@ static void pair_free(struct pair *p)
 		bufferevent_free(p->client);
 	if (p->redis)
 		bufferevent_free(p->redis);
+	if (p->late)
+		evbuffer_free(p->late);
 	p->client = p->redis = NULL;
+	p->late = NULL;
 }
 
 static void pair_read(struct bufferevent *from, void *arg)
@@ -272,7 +276,7 @@ static void on_proxy(struct evconnlistener *l, evutil_socket_t fd, struct sockad
 	(void)l;
 	(void)peer;
 	(void)len;
-	while (p < proxy->pairs + PROXY_PAIRS && p->client)
+	while (p < proxy->pairs + PROXY_PAIRS && p->redis)
 		p++;
 	if (p == proxy->pairs + PROXY_PAIRS) {
 		close(fd);
@@ -310,6 +314,43 @@ void redis_proxy_reset(struct proxy *p)
 {
 	for (size_t i = 0; i < PROXY_PAIRS; i++)
 		pair_free(&p->pairs[i]);
+}
+
+void redis_proxy_break_late(struct proxy *p)
+{
+	struct pair *pair;
+
+	assert_true(p->hold);
+	for (pair = p->pairs; pair < p->pairs + PROXY_PAIRS; pair++) {
+		if (!pair->client)
+			continue;
+		pair->late = evbuffer_new();
+		while (evbuffer_read(pair->late, bufferevent_getfd(pair->client), -1) > 0)
+			;
+		bufferevent_free(pair->client);
+		pair->client = NULL;
+	}
+	p->hold = false;
+}
+
+void redis_proxy_late(struct proxy *p)
+{
+	struct pair *pair;
+	char answers[4096];
+	int fd;
+
+	for (pair = p->pairs; pair < p->pairs + PROXY_PAIRS; pair++) {
+		if (!pair->late)
+			continue;
+		fd = bufferevent_getfd(pair->redis);
+		assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+		while (evbuffer_get_length(pair->late))
+			assert_true(evbuffer_write(pair->late, fd) > 0);
+		shutdown(fd, SHUT_WR);
+		while (read(fd, answers, sizeof(answers)) > 0)
+			;
+		pair_free(pair);
+	}
 }
 
 void redis_proxy_free(struct proxy *p)

@@ -61,6 +61,10 @@ void redis_proxy_hold(struct proxy *p,
 		      bool hold); /* nothing passes; what waits goes on afterwards */
 void redis_proxy_hold_answers(struct proxy *p, bool hold); /* what Redis says does not pass */
 void redis_proxy_reset(struct proxy *p);                   /* breaks its connections */
+/* Of one that holds: breaks its connections on the nodes' side, and holds no longer. What came over
+ * them goes to Redis with redis_proxy_late(), which returns when Redis has done it all. */
+void redis_proxy_break_late(struct proxy *p);
+void redis_proxy_late(struct proxy *p);
 
 struct node {
 	struct store *store;

@@ -415,6 +415,32 @@ static void t7_stale_write_is_refused(void **state)
 	redis_proxy_free(p);
 }
 
+/* The same owner's, over a connection that it has left: newer records are there meanwhile. */
+static void t7_write_of_an_older_connection_is_refused(void **state)
+{
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct world *w = *state;
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	uint64_t ticket;
+
+	config.lease_ms = 2000;
+	redis_node_own_with(w, &w->a, &config);
+	redis_node_commit(w, &w->a, 1, 1);
+	redis_proxy_hold(p, true);
+	ticket = redis_node_put(&w->a, 1, 2);
+	HOLDS(w, 3 * HEARTBEAT_MS, w->a.committed < ticket);
+	redis_proxy_break_late(p);
+	WAIT(w, w->a.committed >= ticket);
+	redis_node_commit(w, &w->a, 1, 3);
+	redis_proxy_late(p);
+	HOLDS(w, 3 * HEARTBEAT_MS, w->a.status.state == STORE_OWNER);
+	assert_int_equal(w->a.status.epoch, 1);
+	redis_node_close(&w->a);
+	redis_node_own(w, &w->b, "b", REDIS_PORT);
+	assert_int_equal(redis_node_number(&w->b, 1), 3);
+	redis_proxy_free(p);
+}
+
 static int by_size(const void *a, const void *b)
 {
 	const double *x = a, *y = b;
@@ -563,6 +589,7 @@ int main(void)
 		IN(redis_world_plain, t6_hand_over_under_load),
 		IN(redis_world_plain, t1_ten_thousand_records),
 		IN(redis_world_plain, t7_stale_write_is_refused),
+		IN(redis_world_plain, t7_write_of_an_older_connection_is_refused),
 		IN(redis_world_plain, commit_latency),
 		IN(redis_world_plain, unreadable_records_are_dropped),
 		IN(secret, password),
