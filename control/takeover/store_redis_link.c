@@ -46,6 +46,7 @@ struct redis_link {
 	uint64_t due_ms; /* since when the oldest of them is */
 	char sha[REDIS_SCRIPTS][REDIS_SHA_LEN + 1];
 	char run[REDIS_RUN_LEN];
+	char history[44]; /* the end of `run` */
 	char why[REDIS_WHY_LEN];
 };
 
@@ -130,6 +131,8 @@ static const struct {
 	 "(min-replicas-to-write)",
 	 true},
 	{"BUSY ", "Redis is busy with somebody's script", true},
+	{"HISTORY ", "Redis has a new history: its first replica came, or it was one itself",
+	 false},
 	{"NOSCRIPT", "Redis has forgotten our scripts", false},
 	{"READONLY", "Redis is a replica: it takes no writes", false},
 	{"WAIT cannot be used", "Redis is a replica: it takes no writes", false},
@@ -226,7 +229,7 @@ int redis_link_send(struct redis_link *l, redis_reply_fn *done, void *of, int ar
 int redis_link_run(struct redis_link *l, enum redis_script script, redis_reply_fn *done, void *of,
 		   int argc, const char **argv, const size_t *len)
 {
-	size_t all = 3 + REDIS_KEYS + argc;
+	size_t all = 3 + REDIS_KEYS + argc + 1;
 	const char **words = malloc(all * sizeof(*words));
 	size_t *lens = malloc(all * sizeof(*lens));
 	char number[8];
@@ -246,6 +249,8 @@ int redis_link_run(struct redis_link *l, enum redis_script script, redis_reply_f
 		words[3 + REDIS_KEYS + i] = argv[i];
 		lens[3 + REDIS_KEYS + i] = len ? len[i] : strlen(argv[i]);
 	}
+	words[all - 1] = l->history;
+	lens[all - 1] = strlen(l->history);
 	rc = redis_link_send(l, done, of, all, words, lens);
 out:
 	free(words);
@@ -276,10 +281,10 @@ static void info_field(const char *info, const char *name, char *out, size_t siz
 
 static void link_consume_info(struct redis_link *l, const char *info)
 {
-	char run[44], history[44], role[16], max[24], policy[24], why[REDIS_WHY_LEN];
+	char run[44], role[16], max[24], policy[24], why[REDIS_WHY_LEN];
 
 	info_field(info, "\nrun_id:", run, sizeof(run));
-	info_field(info, "\nmaster_replid:", history, sizeof(history));
+	info_field(info, "\nmaster_replid:", l->history, sizeof(l->history));
 	info_field(info, "\nrole:", role, sizeof(role));
 	info_field(info, "\nmaxmemory:", max, sizeof(max));
 	info_field(info, "\nmaxmemory_policy:", policy, sizeof(policy));
@@ -294,7 +299,7 @@ static void link_consume_info(struct redis_link *l, const char *info)
 		redis_link_broken(l, why);
 		return;
 	}
-	snprintf(l->run, sizeof(l->run), "%s %s", run, history);
+	snprintf(l->run, sizeof(l->run), "%s %s", run, l->history);
 	l->up = true;
 	l->retry_ms = RETRY_MIN_MS;
 	*l->why = 0;

@@ -52,7 +52,7 @@ void redis_link_close(struct redis_link *l);
 /* 0, -ENOTCONN or -ENOMEM. `of` is handed to `done`; it must outlive the link. */
 int redis_link_send(struct redis_link *l, redis_reply_fn *done, void *of, int argc,
 		    const char **argv, const size_t *len);
-/* EVALSHA; `argv` are the script's, without its keys. */
+/* EVALSHA; `argv` are the script's, without its keys and the history. */
 int redis_link_run(struct redis_link *l, enum redis_script script, redis_reply_fn *done, void *of,
 		   int argc, const char **argv, const size_t *len);
 const char *redis_link_key(const struct redis_link *l, enum redis_key key);

@@ -12,6 +12,12 @@ const char *const redis_key_name[REDIS_KEYS] = {
  * one. */
 #define ALTHOUGH_FULL "redis.call('HDEL', KEYS[4], '') "
 
+#define HISTORY                                                                                    \
+	"if string.match(redis.call('INFO', 'replication'), 'master_replid:(%x*)') "               \
+	"		~= ARGV[#ARGV] then "                                                                   \
+	"	return redis.error_reply('HISTORY is another one') "                                     \
+	"end "
+
 /* After the owner's key was written. */
 #define WHOLE(epoch, run)                                                                          \
 	"local run = " run " "                                                                     \
@@ -34,6 +40,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 	 * and the epoch, which a Redis that lost it has to know again before anybody may claim: an
 	 * owner of before must not take itself for the last one. */
 	[REDIS_LOOK] =
+		HISTORY
 		ALTHOUGH_FULL
 		"redis.call('HSET', KEYS[4], ARGV[1], ARGV[2]) "
 		"local highest = redis.call('GET', KEYS[2]) or '0' "
@@ -45,6 +52,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"	redis.call('GET', KEYS[6]) or ''}",
 
 	[REDIS_CLAIM] =
+		HISTORY
 		"local now = redis.call('GET', KEYS[1]) or '' "
 		"if now ~= ARGV[5] then return {0, now} end "
 		ALTHOUGH_FULL
@@ -62,6 +70,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 	 * held, and nobody can have claimed since, because a claimant waits for a whole lease when
 	 * it finds no key. */
 	[REDIS_RENEW] =
+		HISTORY
 		CHECK("ARGV[1]", "ARGV[4]")
 		CHECK_BEAT("ARGV[2]")
 		"local highest = tonumber(redis.call('GET', KEYS[2]) or 0) "
@@ -78,6 +87,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"	redis.call('HGETALL', KEYS[4])}",
 
 	[REDIS_WRITE] =
+		HISTORY
 		CHECK("ARGV[1]", "ARGV[2]")
 		CHECK_BEAT("ARGV[3]")
 		"if not mine then return {0, now} end "
@@ -85,10 +95,11 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"for i = 5, 3 + 2 * puts, 2 do "
 		"	redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) "
 		"end "
-		"for i = 5 + 2 * puts, #ARGV do redis.call('HDEL', KEYS[3], ARGV[i]) end "
+		"for i = 5 + 2 * puts, #ARGV - 1 do redis.call('HDEL', KEYS[3], ARGV[i]) end "
 		"return {1, now}",
 
 	[REDIS_HAND] =
+		HISTORY
 		CHECK("ARGV[1]", "ARGV[2]")
 		"if not mine then return {0, now} end "
 		ALTHOUGH_FULL
@@ -99,6 +110,7 @@ const char *const redis_script_text[REDIS_SCRIPTS] = {
 		"return {1, now}",
 
 	[REDIS_ASK] =
+		HISTORY
 		ALTHOUGH_FULL
 		"redis.call('SET', KEYS[5], ARGV[1]) "
 		"return {1}",

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What runs inside Redis. Each script is one atomic step; all of them get the same keys. The
- * group's name is the hash tag, so that they lie in one slot.
+ * group's name is the hash tag, so that they lie in one slot. The last argument of each is the
+ * history that Redis had when the connection was made: in another one it does nothing. A server
+ * that becomes a replica, and a master again, keeps its clients.
  *
  * holdfast:{GROUP}:owner: "EPOCH BEAT LEASE NODE". BEAT is new with each claim and renewal; LEASE
  * is in ms; NODE is empty when the group was given back. BEAT 0: given to NODE, which has not taken

@@ -12,19 +12,24 @@ static int journal(void **state)
 	return redis_world_setup(state, REDIS_JOURNAL);
 }
 
-static void add_replica(struct world *w)
+static void wait_for_replica(struct world *w, const struct server *replica)
 {
 	redisReply *r;
 	bool up = false;
 
-	redis_server_start(&w->replica, REPLICA_PORT, REDIS_PLAIN " --replicaof 127.0.0.1 7001");
 	for (uint64_t end = redis_world_now_ns() + PATIENCE_MS * 1000000ull; !up;) {
 		assert_true(redis_world_now_ns() < end);
-		r = redis_server_ask(&w->replica, "INFO replication");
+		r = redis_server_ask(replica, "INFO replication");
 		up = strstr(r->str, "master_link_status:up");
 		freeReplyObject(r);
 		event_base_loop(w->base, EVLOOP_ONCE);
 	}
+}
+
+static void add_replica(struct world *w)
+{
+	redis_server_start(&w->replica, REPLICA_PORT, REDIS_PLAIN " --replicaof 127.0.0.1 7001");
+	wait_for_replica(w, &w->replica);
 }
 
 static void t7_replica_that_stands_still_holds_the_commit(void **state)
@@ -399,6 +404,55 @@ static void t7_replica_takes_over(void **state)
 	redis_proxy_free(p);
 }
 
+/* The first replica gives the master's history another name; the owner has been connected before.
+ */
+static void t1_owner_calls_redis_whole_by_its_newest_history(void **state)
+{
+	const struct store_config b = redis_world_config("b", REDIS_PORT);
+	struct world *w = *state;
+	uint64_t began;
+
+	redis_node_own(w, &w->a, "a", REDIS_PORT);
+	redis_node_commit(w, &w->a, 1, 1);
+	add_replica(w);
+	WAIT(w, store_status(w->a.store)->resyncs == 1 && !*store_status(w->a.store)->why);
+	assert_int_equal(w->a.ownerships, 1);
+	began = redis_world_now_ns();
+	redis_node_open(w, &w->b, &b);
+	WAIT(w, w->b.status.state == STORE_STANDBY && w->b.status.synced);
+	assert_true(redis_world_now_ns() - began < LEASE_MS * 1000000ull);
+}
+
+/* Redis becomes a replica of one that lags, and a master again, while the owner says nothing: its
+ * connection lasts, and the owner's key is its own. */
+static void t7_fail_over_and_back_behind_one_connection(void **state)
+{
+	struct world *w = *state;
+	struct store_config config = redis_world_config("a", A_PROXY);
+	struct proxy *p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+
+	add_replica(w);
+	redis_server_do(&w->replica, "CONFIG SET repl-diskless-sync-delay 0");
+	config.lease_ms = 4000;
+	redis_node_own_with(w, &w->a, &config);
+	redis_node_commit(w, &w->a, 1, 1);
+	WAIT(w, redis_server_count(&w->replica) == 1);
+	redis_server_do(&w->replica, "REPLICAOF NO ONE");
+	redis_node_commit(w, &w->a, 1, 2);
+	redis_proxy_hold(p, true);
+	redis_server_do(&w->master, "REPLICAOF 127.0.0.1 7002");
+	wait_for_replica(w, &w->master);
+	redis_server_do(&w->master, "REPLICAOF NO ONE");
+	redis_proxy_hold(p, false);
+	HOLDS(w, 3 * HEARTBEAT_MS, w->a.status.state == STORE_OWNER);
+	WAIT(w, !*store_status(w->a.store)->why);
+	assert_int_equal(w->a.ownerships, 1);
+	redis_node_close(&w->a);
+	redis_node_own(w, &w->b, "b", REDIS_PORT);
+	assert_int_equal(redis_node_number(&w->b, 1), 2);
+	redis_proxy_free(p);
+}
+
 static void replica_is_not_accepted(void **state)
 {
 	struct world *w = *state;
@@ -449,6 +503,8 @@ int main(void)
 		IN(redis_world_plain, t7_somebody_deletes_behind_its_back),
 		IN(redis_world_plain, t7_redis_is_not_called_whole_before_it_is),
 		IN(redis_world_plain, t7_replica_takes_over),
+		IN(redis_world_plain, t1_owner_calls_redis_whole_by_its_newest_history),
+		IN(redis_world_plain, t7_fail_over_and_back_behind_one_connection),
 		IN(redis_world_plain, replica_is_not_accepted),
 		IN(redis_world_plain, redis_does_not_answer),
 	};
