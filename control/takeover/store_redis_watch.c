@@ -38,8 +38,10 @@ int redis_owner_parse(const char *text, struct redis_owner *ret)
 void redis_watch_connected(struct redis_watch *w, bool new_run, uint64_t now_ns)
 {
 	w->seen = w->whole = false;
-	if (new_run)
-		w->run_ns = now_ns;
+	if (!new_run)
+		return;
+	w->moved = w->run_ns != 0;
+	w->run_ns = now_ns;
 }
 
 int redis_watch_saw(struct redis_watch *w, const char *text, uint64_t now_ns)
@@ -53,6 +55,8 @@ int redis_watch_saw(struct redis_watch *w, const char *text, uint64_t now_ns)
 		rc = redis_owner_parse(text, &owner);
 	if (rc < 0 || strlen(text) >= sizeof(w->text))
 		return -EBADMSG;
+	if (w->seen)
+		w->moved = false;
 	strcpy(w->text, text);
 	w->owner = owner;
 	w->whole = false;
@@ -65,7 +69,7 @@ void redis_watch_saw_whole(struct redis_watch *w, const char *text, const char *
 {
 	uint64_t epoch;
 
-	w->whole = w->seen && *w->text && take_number(&text, UINT32_MAX, &epoch) &&
+	w->whole = w->seen && !w->moved && *w->text && take_number(&text, UINT32_MAX, &epoch) &&
 		   epoch == w->owner.epoch && !strcmp(text, run);
 }
 

@@ -11,7 +11,9 @@
  * records goes first, since those in Redis may be older than what peers were told. All this is for
  * a Redis of which we know no more than that we have just found it. Where the owner has written
  * that it holds its lease in this very run, and that all its records are there ("whole"), nothing
- * can have been forgotten: every renewal since was this key's.
+ * can have been forgotten: every renewal since was this key's. Unless the owner went elsewhere
+ * meanwhile: a master that another one replaced, and that was never told, keeps the word of before.
+ * So a node that was at another Redis believes it once it has seen the owner renew its lease here.
  */
 #ifndef HOLDFAST_TAKEOVER_STORE_REDIS_WATCH_H
 #define HOLDFAST_TAKEOVER_STORE_REDIS_WATCH_H
@@ -39,6 +41,7 @@ struct redis_watch {
 	char text[REDIS_OWNER_LEN]; /* as it was seen; "": there was no such key */
 	struct redis_owner owner;   /* zero if there was none */
 	bool seen;                  /* since the connection was made */
+	bool moved;                 /* from another run, and the key has not changed since */
 	bool whole;                 /* that owner has said so, of this run */
 	uint64_t seen_ns;           /* `text` is the same since then */
 	uint64_t run_ns;            /* Redis is in this run since then, as far as we know */

@@ -94,6 +94,7 @@ static void vacancy_is_waited_for(void **state)
 		if (at != (uint64_t)(vacancies[i].early * 1000 + 0.5) * 1000000)
 			fail_msg("%s, seen early: %.3f s", vacancies[i].what, at / 1e9);
 
+		w = (struct redis_watch){0};
 		redis_watch_connected(&w, true, 100 * SEC);
 		assert_true(redis_watch_vacant_ns(&w, &c) == UINT64_MAX);
 		assert_int_equal(redis_watch_saw(&w, vacancies[i].key, 110 * SEC), 0);
@@ -111,6 +112,29 @@ static void vacancy_is_waited_for(void **state)
 		redis_watch_connected(&w, false, 112 * SEC);
 		assert_true(redis_watch_vacant_ns(&w, &c) == UINT64_MAX);
 	}
+}
+
+/* Who comes from another Redis believes the owner's word when it has seen the owner there. */
+static void word_is_believed_of_an_owner_that_is_there(void **state)
+{
+	struct redis_watch w = {0};
+
+	(void)state;
+	redis_watch_connected(&w, true, 100 * SEC);
+	redis_watch_saw(&w, "3 9 1000 b", 101 * SEC);
+	redis_watch_saw_whole(&w, "3 r h", "r h");
+	assert_true(w.whole);
+	redis_watch_connected(&w, true, 102 * SEC);
+	redis_watch_saw(&w, "3 9 1000 b", 103 * SEC);
+	redis_watch_saw_whole(&w, "3 r h", "r h");
+	assert_false(w.whole);
+	redis_watch_connected(&w, false, 104 * SEC);
+	redis_watch_saw(&w, "3 9 1000 b", 105 * SEC);
+	redis_watch_saw_whole(&w, "3 r h", "r h");
+	assert_false(w.whole);
+	redis_watch_saw(&w, "3 10 1000 b", 106 * SEC);
+	redis_watch_saw_whole(&w, "3 r h", "r h");
+	assert_true(w.whole);
 }
 
 static void nodes_are_there_while_they_write(void **state)
@@ -579,6 +603,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(owner_is_parsed),
 		cmocka_unit_test(vacancy_is_waited_for),
+		cmocka_unit_test(word_is_believed_of_an_owner_that_is_there),
 		cmocka_unit_test(nodes_are_there_while_they_write),
 		IN(redis_world_plain, t1_one_claims_the_other_stands_by),
 		IN(redis_world_plain, t1_owner_cut_off_stops_before_another_begins),

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define B_PROXY 7004
+
 static int journal(void **state)
 {
 	return redis_world_setup(state, REDIS_JOURNAL);
@@ -279,6 +281,45 @@ static void t7_last_owner_goes_before_a_redis_that_lost_its_end(void **state)
 	assert_int_equal(redis_node_number(&w->b, 1), 2);
 }
 
+/* A master that was out of reach, while another one took its place, comes back under the address:
+ * it was never told that it is none, and has kept the owner's word of then. b finds it first. */
+static void t7_word_of_a_master_that_was_replaced_is_old(void **state)
+{
+	struct world *w = *state;
+	struct proxy *p = own_behind_proxy(w), *q;
+	uint64_t resyncs;
+
+	add_replica(w);
+	WAIT(w, store_status(w->a.store)->resyncs == 1 && !*store_status(w->a.store)->why);
+	q = redis_proxy_new(w->base, B_PROXY, REDIS_PORT);
+	redis_node_stand_by(w, &w->b, "b", B_PROXY);
+	WAIT(w, redis_server_count(&w->replica) == 1);
+	redis_server_do(&w->replica, "REPLICAOF NO ONE");
+	redis_proxy_free(p);
+	redis_proxy_free(q);
+	p = redis_proxy_new(w->base, A_PROXY, REPLICA_PORT);
+	q = redis_proxy_new(w->base, B_PROXY, REPLICA_PORT);
+	resyncs = store_status(w->a.store)->resyncs;
+	WAIT(w, store_status(w->a.store)->resyncs > resyncs && !*store_status(w->a.store)->why);
+	redis_node_commit(w, &w->a, 1, 2);
+	WAIT(w, w->b.status.state == STORE_STANDBY && w->b.status.synced);
+	w->b.wants = true;
+	redis_proxy_free(p);
+	redis_proxy_free(q);
+	q = redis_proxy_new(w->base, B_PROXY, REDIS_PORT);
+	WAIT(w, w->b.status.state == STORE_AWAY);
+	WAIT(w, w->b.status.state != STORE_AWAY);
+	HOLDS(w, LEASE_MS * 3 / 2, w->b.ownerships == 0);
+	p = redis_proxy_new(w->base, A_PROXY, REDIS_PORT);
+	WAIT(w, w->a.status.state == STORE_OWNER && w->a.status.held);
+	assert_int_equal(w->b.ownerships, 0);
+	assert_int_equal(redis_node_number(&w->a, 1), 2);
+	redis_node_close(&w->a);
+	redis_node_close(&w->b);
+	redis_proxy_free(p);
+	redis_proxy_free(q);
+}
+
 /* An owner of before the last one, whose records are old, meets an empty Redis first. */
 static void t7_owner_of_before_is_not_the_last_one(void **state)
 {
@@ -498,6 +539,7 @@ int main(void)
 		IN(redis_world_plain, t7_owner_without_records_is_held_again),
 		IN(redis_world_plain, t7_nothing_is_committed_before_redis_is_filled_again),
 		IN(redis_world_plain, t7_last_owner_goes_before_a_redis_that_lost_its_end),
+		IN(redis_world_plain, t7_word_of_a_master_that_was_replaced_is_old),
 		IN(redis_world_plain, t7_owner_of_before_is_not_the_last_one),
 		IN(journal, t7_redis_comes_back_with_its_journal),
 		IN(redis_world_plain, t7_somebody_deletes_behind_its_back),
