@@ -29,7 +29,8 @@ def len_of(d, kind, l4, offset):
 class Wire:
     """Each of these lists should be empty.
 
-    Two processors of a server may send two segments in another order than they made them, within REORDERED_S. An edge
+    Two processors of a server may send two segments in another order than they made them, within REORDERED_S; one that the
+    host takes away meanwhile for STOLEN_MS makes its timestamp as much older, and a new owner's differ by far more. An edge
     may step back by what the window's scale cannot say (RFC 7323 section 2.4). When both ends have closed, a connection
     is over; a new owner that does not know it asks, and is told so. So is who asks for one that its client has given up,
     as nobody had answered it for GIVE_UP_S.
@@ -40,6 +41,7 @@ class Wire:
     ANSWER_S the first stands for all.
     """
     REORDERED_S = 0.001
+    STOLEN_MS = 20
     FINDINGS = ("resets", "client_resets", "acks", "unsent", "timestamps", "echoes", "edges")
     REPEATS = ("repeats", "silent", "stuck")
     NOTES = ("gave_up",) + REPEATS
@@ -221,7 +223,7 @@ class Wire:
         if flags & 16 and "client_ts" in flow and self.before(flow["client_ts"], echo):
             self.note(self.echoes, "%s: %d ms" % (text, (echo - flow["client_ts"]) & 0xffffffff))
         if "ts" in flow and not flags & 2 and self.before(value, flow["ts"]):
-            if now - flow["ts_at"] <= self.REORDERED_S and self.before(flow["ts"] - 2, value):
+            if now - flow["ts_at"] <= self.REORDERED_S and self.before(flow["ts"] - self.STOLEN_MS - 1, value):
                 return
             self.note(self.timestamps, "%s: %d ms" % (text, (flow["ts"] - value) & 0xffffffff))
         else:

@@ -27,8 +27,10 @@ class Capture:
         self.server(1.001, -1, 1, SYN | ACK)
         self.client(1.002, 1, 0, ACK)
 
-    def add(self, at, ports, seq, ack, flags, octets):
-        tcp = struct.pack("!HHIIBBHHH", *ports, seq & 0xffffffff, ack & 0xffffffff, 5 << 4, flags, 500, 0, 0)
+    def add(self, at, ports, seq, ack, flags, octets, stamp=None):
+        tcp = struct.pack("!HHIIBBHHH", *ports, seq & 0xffffffff, ack & 0xffffffff, (8 if stamp else 5) << 4, flags, 500, 0, 0)
+        if stamp:
+            tcp += struct.pack("!HBBII", 0x0101, 8, 10, stamp, 0)
         if self.v6:
             ip = struct.pack("!IHBB", 6 << 28, len(tcp) + octets, 6, 64) + bytes(32)
         else:
@@ -38,8 +40,8 @@ class Capture:
     def client(self, at, seq, ack, flags=ACK, octets=0):
         self.add(at, (PORT, 80), ISS + seq, IRS + 1 + ack, flags, octets)
 
-    def server(self, at, seq, ack, flags=ACK, octets=0):
-        self.add(at, (80, PORT), IRS + 1 + seq, ISS + ack, flags, octets)
+    def server(self, at, seq, ack, flags=ACK, octets=0, stamp=None):
+        self.add(at, (80, PORT), IRS + 1 + seq, ISS + ack, flags, octets, stamp)
 
     def read(self):
         raw = bytes(24)
@@ -151,6 +153,15 @@ def T7_client_that_gave_up_is_told_from_one_that_was_reset():
         c.client(at + 0.02, 2, 0, RST)
         wire = c.read()
         expect("after %.1f s" % at, (len(wire["gave_up"]), min(1, len(wire["client_resets"]))), (gave_up, resets))
+
+
+def T7_timestamp_that_goes_back_is_found():
+    for later, older, found in ((0.0001, 5, 0), (0.0001, 500, 1), (0.01, 5, 1)):
+        c = Capture()
+        c.client(1.003, 1, 0, ACK, 100)
+        c.server(1.004, 0, 101, stamp=3000)
+        c.server(1.004 + later, 0, 101, stamp=3000 - older)
+        expect("by %d ms, %.1f ms later" % (older, later * 1000), len(c.read()["timestamps"]), found)
 
 
 def main():
