@@ -64,7 +64,9 @@ static __noinline __u32 flow_open(struct flow_key *key, struct assoc_val *assoc)
 	__u64 now_ns = tick_ns();
 	__u32 now = flow_ms(now_ns), had;
 	struct flow_val flow = {
-		.last = now,
+		.last_up = now,
+		.last_down = now,
+		.created = now,
 	};
 	__u32 reason = HF_REASON_ASSOC_FLOWS_FULL;
 	int err; /* not long: up to 6.2 the upper half of what a map's function returns is undefined
@@ -98,8 +100,6 @@ static __always_inline void flow_touch(struct flow_val *flow, __u8 flags, bool u
 {
 	__u32 now = flow_ms(now_ns);
 
-	if (flow->last != now)
-		flow->last = now;
 	if (up) {
 		/* the mobile uses the port of a finished connection again */
 		if (flags == HF_TCP_SYN && (((flow->tcp_up | flow->tcp_down) & HF_TCP_RST) ||
@@ -107,10 +107,15 @@ static __always_inline void flow_touch(struct flow_val *flow, __u8 flags, bool u
 			flow->tcp_up = 0;
 			flow->tcp_down = 0;
 		}
+		if (flow->last_up != now)
+			flow->last_up = now;
 		if (flags & ~flow->tcp_up)
 			flow->tcp_up |= flags;
-	} else if (flags & ~flow->tcp_down) {
-		flow->tcp_down |= flags;
+	} else {
+		if (flow->last_down != now)
+			flow->last_down = now;
+		if (flags & ~flow->tcp_down)
+			flow->tcp_down |= flags;
 	}
 }
 

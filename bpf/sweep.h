@@ -52,10 +52,14 @@ static __always_inline __u32 sweep_limit(const struct flow_key *key, const struc
 
 static __always_inline __u32 sweep_idle(const struct flow_val *flow, __u32 now)
 {
-	__u32 idle = now - flow->last;
+	__u32 up = now - flow->last_up, down = now - flow->last_down;
 
 	/* a packet may have stamped it since `now` was read */
-	return (__s32)idle < 0 ? 0 : idle;
+	if ((__s32)up < 0)
+		up = 0;
+	if ((__s32)down < 0)
+		down = 0;
+	return up < down ? up : down;
 }
 
 static long sweep_flow(__u32 i, struct sweep_state *state)

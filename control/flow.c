@@ -109,7 +109,9 @@ int flow_install(struct assoc *a, const struct wire_flow *list, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		struct flow_key key = {.assoc = a->index, .port = list[i].port};
 		struct flow_val val = {
-			.last = now,
+			.last_up = now,
+			.last_down = now,
+			.created = now,
 			.tcp_up = list[i].tcp_up,
 			.tcp_down = list[i].tcp_down,
 			.flags = HF_FLOW_ANNOUNCED,

@@ -49,7 +49,9 @@ static int print(void *arg, const struct flow_key *key, const struct flow_val *v
 	struct printer *p = arg;
 	struct assoc_val assoc = loader_assocs(p->loader)[key->assoc % HF_ASSOCS_MAX];
 	char inner[INET6_ADDRSTRLEN], server[INET6_ADDRSTRLEN], from[64], to[64];
-	uint32_t idle = p->now_ms - val->last, index = key->service;
+	uint32_t idle_up = p->now_ms - val->last_up, idle_down = p->now_ms - val->last_down, idle;
+	uint32_t age = p->now_ms - val->created;
+	uint32_t index = key->service;
 	const struct hf_addr *host;
 	struct service_val s;
 
@@ -58,20 +60,18 @@ static int print(void *arg, const struct flow_key *key, const struct flow_val *v
 		return 0;
 	if (p->limit && p->count++ >= p->limit)
 		return 1;
-	/* a packet may have stamped it since */
-	if ((int32_t)idle < 0)
-		idle = 0;
+	idle = val->last_down && idle_down < idle_up ? idle_down : idle_up;
 	host = addr_is_v4(&s.addr) ? &assoc.host4 : &assoc.host6;
 	addr_format(host, inner);
 	addr_format(&s.addr, server);
 	if (p->list) {
-		json_array_append_new(p->list,
-				      json_pack("{s:s,s:s,s:s,s:i,s:s,s:i,s:s,s:I,s:i}", "assoc",
-						assoc.name, "protocol", proto_name(s.proto),
-						"inner", inner, "port", ntohs(key->port), "server",
-						server, "server_port", ntohs(s.port), "state",
-						state_of(s.proto, val), "idle_ms", (json_int_t)idle,
-						"emulator", ntohs(s.emulator)));
+		json_array_append_new(
+			p->list,
+			json_pack("{s:s,s:s,s:s,s:i,s:s,s:i,s:s,s:I,s:I,s:i}", "assoc", assoc.name,
+				  "protocol", proto_name(s.proto), "inner", inner, "port",
+				  ntohs(key->port), "server", server, "server_port", ntohs(s.port),
+				  "state", state_of(s.proto, val), "idle_ms", (json_int_t)idle,
+				  "age_ms", (json_int_t)age, "emulator", ntohs(s.emulator)));
 		return 0;
 	}
 	snprintf(from, sizeof(from), strchr(inner, ':') ? "[%s]:%u" : "%s:%u", inner,
@@ -79,7 +79,8 @@ static int print(void *arg, const struct flow_key *key, const struct flow_val *v
 	snprintf(to, sizeof(to), strchr(server, ':') ? "[%s]:%u" : "%s:%u", server, ntohs(s.port));
 	table_add(p->table,
 		  (const char *[]){assoc.name, proto_name(s.proto), from, to,
-				   state_of(s.proto, val), text_us((json_int_t)idle * 1000)});
+				   state_of(s.proto, val), text_us((json_int_t)idle * 1000),
+				   text_us((json_int_t)age * 1000)});
 	return 0;
 }
 
@@ -95,8 +96,8 @@ static int own(void *arg, int opt, const char *value)
 
 int cli_flows(struct cli *c, int argc, char **argv)
 {
-	static const char *const heads[] = {"ASSOCIATION", "PROTOCOL", "INNER",
-					    "SERVER",      "STATE",    ">IDLE"};
+	static const char *const heads[] = {"ASSOCIATION", "PROTOCOL", "INNER", "SERVER",
+					    "STATE",       ">IDLE",    ">AGE"};
 	static const struct option longs[] = {{"limit", required_argument, NULL, 'l'}, {0}};
 	struct printer p = {.limit = 1000, .now_ms = clock_ms()};
 	struct loader_options options = {.adopt_only = true};
@@ -120,7 +121,7 @@ int cli_flows(struct cli *c, int argc, char **argv)
 	if (c->json)
 		p.list = json_array();
 	else
-		p.table = table_new(heads, sizeof(heads) / sizeof(heads[0]));
+		p.table = table_new(heads, 7);
 	ret = flow_each(loader_map_fd(p.loader, LOADER_FLOWS), print, &p);
 	if (p.table)
 		table_print(p.table);

@@ -198,11 +198,11 @@ struct flow_key {
 #define HF_TCP_RST 0x04u
 #define HF_TCP_ACK 0x10u
 
-/* Eight octets: with its key and what the kernel keeps with it, a flow fills a cache line of 64,
- * and a packet touches no second one. */
 struct flow_val {
-	__u32 last;  /* packet of either direction; ms, CLOCK_MONOTONIC, coarse, modulo 2^32 */
-	__u8 tcp_up; /* HF_TCP_* seen from the mobile to the correspondent, ever */
+	__u32 last_up; /* mobile to correspondent; ms, CLOCK_MONOTONIC, coarse, modulo 2^32 */
+	__u32 last_down;
+	__u32 created;
+	__u8 tcp_up; /* HF_TCP_* seen in that direction, ever */
 	__u8 tcp_down;
 	__u8 flags;
 	__u8 pad;
@@ -290,7 +290,7 @@ static_assert(__builtin_offsetof(struct path_val, rx_packets) == 128, "layout");
 static_assert(sizeof(struct peer_key) == 32, "layout");
 static_assert(sizeof(struct peer_val) == 12, "layout");
 static_assert(sizeof(struct flow_key) == 8, "layout");
-static_assert(sizeof(struct flow_val) == 8, "layout");
+static_assert(sizeof(struct flow_val) == 16, "layout");
 static_assert(sizeof(struct echo_key) == 12, "layout");
 static_assert(sizeof(struct frag_key) == 40, "layout");
 static_assert(sizeof(struct frag_val) == 8, "layout");

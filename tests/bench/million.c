@@ -54,7 +54,8 @@ static uint32_t fill(int map, uint32_t assoc, uint16_t first, uint32_t count)
 			keys[n] = (struct flow_key){.assoc = assoc,
 						    .port = htons(1 + (done + n) / SERVICES),
 						    .service = first + (done + n) % SERVICES};
-			vals[n] = (struct flow_val){.last = now};
+			vals[n] =
+				(struct flow_val){.last_up = now, .last_down = now, .created = now};
 		}
 		stored = n;
 		if (bpf_map_update_batch(map, keys, vals, &stored, &opts))

@@ -321,7 +321,7 @@ __be16 env_port(int family, __u8 proto)
 
 static void fill_flows(struct env *env, enum hf_role role)
 {
-	struct flow_val val = {.last = 1};
+	struct flow_val val = {.last_up = 1, .last_down = 1};
 
 	for (__u32 i = 0; i < SERVICES; i++) {
 		struct flow_key key = {.assoc = ENV_ASSOC,

@@ -70,12 +70,14 @@ static int sweep_all(struct env *env, struct sweep_args *args)
 }
 
 static struct flow_key put_flow(struct env *env, const struct sweep_row *row, __be16 port,
-				__u32 idle)
+				__u32 idle_up, __u32 idle_down)
 {
 	struct flow_key key = {
 		.assoc = ENV_ASSOC, .port = port, .service = env_service(4, row->proto)};
-	struct flow_val val = {
-		.last = now_ms() - idle, .tcp_up = row->tcp_up, .tcp_down = row->tcp_down};
+	struct flow_val val = {.last_up = now_ms() - idle_up,
+			       .last_down = now_ms() - idle_down,
+			       .tcp_up = row->tcp_up,
+			       .tcp_down = row->tcp_down};
 
 	bpf_map_update_elem(env_map(env, "flows"), &key, &val, 0);
 	return key;
@@ -104,19 +106,21 @@ static __u32 flows(struct env *env, __s32 set)
 static void test_timeout(struct env *env, const struct sweep_row *row)
 {
 	struct sweep_args args = limits();
-	struct flow_key young, old;
+	struct flow_key young, old, half;
 	char name[200];
 	int err;
 
 	strcpy(name, "N4 sweep: ");
 	strcat(name, row->name);
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
-	flows(env, 2);
-	young = put_flow(env, row, htons(1), row->limit - MARGIN);
-	old = put_flow(env, row, htons(2), row->limit + MARGIN);
+	flows(env, 3);
+	young = put_flow(env, row, htons(1), row->limit - MARGIN, row->limit - MARGIN);
+	old = put_flow(env, row, htons(2), row->limit + MARGIN, row->limit + MARGIN);
+	/* one direction is enough to keep it */
+	half = put_flow(env, row, htons(3), row->limit + MARGIN, 10);
 	err = sweep_all(env, &args);
-	env_say(!err && args.expired == 1 && args.live == 1 && there(env, &young) &&
-			!there(env, &old) && flows(env, -1) == 1,
+	env_say(!err && args.expired == 1 && args.live == 2 && there(env, &young) &&
+			!there(env, &old) && there(env, &half) && flows(env, -1) == 2,
 		name, "err %d, %u expired, %u live, counter %u", err, args.expired, args.live,
 		flows(env, -1));
 }
@@ -137,7 +141,7 @@ static void test_assoc(struct env *env)
 {
 	struct sweep_args args = limits();
 	struct flow_key other = {.assoc = 99, .port = 1, .service = env_service(4, IPPROTO_TCP)};
-	struct flow_val val = {.last = now_ms()};
+	struct flow_val val = {.last_up = now_ms(), .last_down = now_ms()};
 	int err;
 
 	env_reset(env, HF_ROLE_MOBILE, 4, ROW_FLOW);
@@ -164,8 +168,8 @@ static void test_named(struct env *env)
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
 	flows(env, 2);
-	named = put_flow(env, row, htons(1), row->limit + MARGIN);
-	unnamed = put_flow(env, row, htons(2), row->limit + MARGIN);
+	named = put_flow(env, row, htons(1), row->limit + MARGIN, row->limit + MARGIN);
+	unnamed = put_flow(env, row, htons(2), row->limit + MARGIN, row->limit + MARGIN);
 	args.keys[0] = (struct flow_key){.assoc = ENV_ASSOC, .port = 9}; /* gone meanwhile */
 	args.keys[1] = named;
 	args.keys[2] = named;
@@ -214,7 +218,7 @@ static void test_orphan(struct env *env)
 {
 	struct sweep_args args = limits();
 	struct flow_key key = {.assoc = ENV_ASSOC, .port = 7, .service = 4000};
-	struct flow_val val = {.last = now_ms()};
+	struct flow_val val = {.last_up = now_ms(), .last_down = now_ms()};
 
 	env_reset(env, HF_ROLE_ANCHOR, 4, 0);
 	bpf_map_update_elem(env_map(env, "flows"), &key, &val, 0);

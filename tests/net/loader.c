@@ -88,7 +88,8 @@ static int fill(uint32_t count, uint32_t assoc)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct flow_key key = {
 			.assoc = assoc, .port = (__be16)i, .service = (__u16)(i >> 16)};
-		const struct flow_val val = {.last = now - (i & 1 ? 2 * IDLE_MS : 0)};
+		const struct flow_val val = {.last_up = now - (i & 1 ? 2 * IDLE_MS : 0),
+					     .last_down = now - 2 * IDLE_MS};
 
 		if (bpf_map_update_elem(loader_map_fd(l, LOADER_FLOWS), &key, &val, BPF_NOEXIST))
 			return -errno;
